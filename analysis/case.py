@@ -1,0 +1,83 @@
+"""A Case: all that a ranker may know of an incident, and nothing of its label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from ..tracer.batch import Batch, unique_series
+from .metrics import Metrics, to_metrics
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from ..graph.link import Links
+
+MINUTE_NS = 60 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """Where it hurts, when known: an entity in the data's own name, and the signal (latency, availability, ...)."""
+
+    entity: str | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """An incident as a ranker sees it.
+
+    ``telemetry`` covers the time around ``alert_ns`` (what precedes the onset serves as a baseline), ``baseline`` is a
+    quiet recording of the same system, perhaps of another day and perhaps empty; ``topology`` is a given caller ->
+    callee graph, None when unknown. The alert time may be wrong by minutes in either direction.
+    """
+
+    telemetry: Batch
+    alert_ns: int
+    baseline: Batch = field(default_factory=Batch)
+    symptom: Symptom = field(default_factory=Symptom)
+    topology: nx.DiGraph[str] | None = None
+
+    @cached_property
+    def links(self) -> Links:
+        """Calls and unlinked spans of the incident's telemetry."""
+        from ..graph.link import link
+
+        return link(self.telemetry.table("spans"))
+
+    @cached_property
+    def baseline_links(self) -> Links:
+        """Calls and unlinked spans of the baseline."""
+        from ..graph.link import link
+
+        return link(self.baseline.table("spans"))
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """All scalar metrics, baseline and incident on one clock."""
+        series = unique_series([self.baseline.table("series"), self.telemetry.table("series")])
+        points = pa.concat_tables([self.baseline.table("points"), self.telemetry.table("points")])
+        return to_metrics(series, points)
+
+    @cached_property
+    def call_graph(self) -> nx.DiGraph[str]:
+        """Service names, caller -> callee: the given topology, else what the calls and edge metrics show."""
+        import networkx as nx
+
+        if self.topology is not None:
+            return self.topology
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for links in (self.links, self.baseline_links):
+            pairs = links.calls.group_by(["caller", "callee"]).aggregate([([], "count_all")])
+            for caller, callee in sorted(
+                (c, d) for c, d in zip(pairs["caller"].to_pylist(), pairs["callee"].to_pylist(), strict=True) if c and d
+            ):
+                graph.add_edge(caller, callee)
+        edges = self.metrics.series.dropna(subset=["service", "peer"])
+        for caller, callee in sorted(set(zip(edges.service, edges.peer, strict=True))):
+            graph.add_edge(caller, callee)
+        return graph

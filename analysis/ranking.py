@@ -1,0 +1,61 @@
+"""The small values at the end of the pipeline: Evidence, Candidate, Ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["ranked", "no-origin", "not-applicable", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One finding about a candidate.
+
+    ``score`` is in nats, higher is more incriminating, negative speaks against; ``onset_ns`` is None when unknown.
+    """
+
+    kind: str
+    score: float
+    text: str
+    onset_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible origin: ``entity`` (an edge names both ends, ``a -> b``), its kind and the service that it belongs to."""
+
+    entity: str
+    kind: str  # service operation pod node edge database messaging external object change
+    service: str
+    probability: float | None
+    onset_ns: int | None = None
+    score: float = 0.0
+    evidence_for: tuple[Evidence, ...] = ()
+    evidence_against: tuple[Evidence, ...] = ()
+    path: tuple[str, ...] = ()  # from the origin to the symptom
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates from the most to the least likely; on ``no-origin`` they are kept as the forced order."""
+
+    ranker: str
+    outcome: Outcome
+    candidates: tuple[Candidate, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
+    error: str | None = None
+
+    def services(self) -> list[tuple[str, float]]:
+        """Return (service, score) with the first candidate of each service, in order."""
+        seen: dict[str, float] = {}
+        for candidate in self.candidates:
+            seen.setdefault(candidate.service, candidate.score)
+        return list(seen.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON shape that `hypocenter rank -o json` prints."""
+        from dataclasses import asdict
+
+        return asdict(self)
