@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from hypocenter.errors import NotApplicable
+
 from .case import Case
 from .evidence import latency, log_lines, resources, structure
 from .evidence.finding import Finding, Windows
 from .ranking import Candidate, Evidence, Ranking
-from hypocenter.errors import NotApplicable
 
 _SETTLE_NS = 5 * 10**9  # traces cut at a recording's end look like vanished calls
 # What a window of thin evidence can reach by chance; below it there is no clear origin.
@@ -83,7 +84,9 @@ def _candidate(
     service: str, score: float, probability: float, findings: list[Finding], case: Case, symptom: str | None
 ) -> Candidate:
     found = [f for f in findings if f.score.get(service, 0.0) > 0]
-    evidence = sorted((Evidence(f.kind, f.score[service], f.text.get(service, "")) for f in found), key=lambda e: -e.score)
+    evidence = sorted(
+        (Evidence(f.kind, f.score[service], f.text.get(service, "")) for f in found), key=lambda e: -e.score
+    )
     against = tuple(
         Evidence(f.kind, 0.0, "checked, nothing") for f in findings if f.not_checked is None and service not in f.score
     )

@@ -1,1 +1,3 @@
-__version__="0"
+"""hypocenter: from traces and metrics to where a failure began."""
+
+__version__ = "0.1.0"

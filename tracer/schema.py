@@ -29,7 +29,9 @@ SPANS = pa.schema(
         _column("span_id", _TEXT, "lower-case hex", required=True),
         _column("parent_span_id", _TEXT, "null for a root"),
         _column("name", _TEXT, "span name; the operation", required=True),
-        _column("kind", _SMALL, "OTLP: 0 unspecified 1 internal 2 server 3 client 4 producer 5 consumer", required=True),
+        _column(
+            "kind", _SMALL, "OTLP: 0 unspecified 1 internal 2 server 3 client 4 producer 5 consumer", required=True
+        ),
         _column("status", _SMALL, "OTLP: 0 unset 1 ok 2 error", required=True),
         _column("status_message", _TEXT, "status description"),
         _column("start_ns", _INT, "nanoseconds since the epoch", required=True),
@@ -46,7 +48,9 @@ SPANS = pa.schema(
         _column("messaging_destination", _TEXT, "destination template, else name"),
         _column("messaging_operation", _TEXT, "create send receive process settle"),
         _column("error_type", _TEXT, "error.type"),
-        _column("adjusted_milli", _INT, "adjusted count x 1000 from the sampling threshold; 1000 unsampled", required=True),
+        _column(
+            "adjusted_milli", _INT, "adjusted count x 1000 from the sampling threshold; 1000 unsampled", required=True
+        ),
         _column("attributes", ATTRIBUTES, "span attributes, JSON values"),
         _column("resource", ATTRIBUTES, "resource attributes, JSON values"),
         _column("events", _TEXT, "span events as a JSON array"),

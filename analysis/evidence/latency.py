@@ -72,7 +72,11 @@ def weigh(windows: Windows) -> Finding:
     if len(frames) > 1:
         parts = parts.add(0.25 * frames[1].fillna(0.0), fill_value=0.0)
     score, text, entity = {}, {}, {}
-    words = {"own": "its own work takes longer", "out": "all its calls stall", "in": "calls to it are delayed on the way"}
+    words = {
+        "own": "its own work takes longer",
+        "out": "all its calls stall",
+        "in": "calls to it are delayed on the way",
+    }
     for service, row in parts.clip(lower=0.0).iterrows():
         name, value = str(service), float(row.max())
         if value > 0:

@@ -55,6 +55,11 @@ def weigh(windows: Windows, quiet_logs: pd.DataFrame, before_logs: pd.DataFrame,
         return Finding("log lines", not_checked="no baseline logs to compare with")
     by = ["service", "operation"]
     tests = presence(
-        visits.groupby(by).size(), _hits(visits, logs), windows.after.groupby(by).size(), _hits(windows.after, after_logs)
+        visits.groupby(by).size(),
+        _hits(visits, logs),
+        windows.after.groupby(by).size(),
+        _hits(windows.after, after_logs),
     )
-    return best_by_service("log lines", tests, "{operation} writes “{item}”: {before:.0%} of visits before, {after:.0%} now")
+    return best_by_service(
+        "log lines", tests, "{operation} writes “{item}”: {before:.0%} of visits before, {after:.0%} now"
+    )

@@ -16,7 +16,9 @@ def weigh(windows: Windows) -> Finding:
     if len(baseline) < _MIN_SPANS or len(windows.after) < _MIN_SPANS:
         return Finding("structure", not_checked="too few spans in the baseline or the incident window")
     tests = presence(*_counts(baseline), *_counts(windows.after))
-    return best_by_service("structure", tests, "{operation} calls {item}: {before:.0%} of visits before, {after:.0%} now")
+    return best_by_service(
+        "structure", tests, "{operation} calls {item}: {before:.0%} of visits before, {after:.0%} now"
+    )
 
 
 def _counts(visits: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

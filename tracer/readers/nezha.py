@@ -101,8 +101,12 @@ def read_metrics(path: Path) -> Batch:
         values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype="f8")
         caller, _, peer = column.partition("_") if edges else (owner, "", None)
         series_id = f"{stem}/{column}"
-        series.append({"series_id": series_id, "name": stem if edges else column, "service": caller, "pod": pod, "peer": peer})
-        points.append(pa.table([pa.array([series_id] * len(values)), time_ns, values], ["series_id", "time_ns", "value"]))
+        series.append(
+            {"series_id": series_id, "name": stem if edges else column, "service": caller, "pod": pod, "peer": peer}
+        )
+        points.append(
+            pa.table([pa.array([series_id] * len(values)), time_ns, values], ["series_id", "time_ns", "value"])
+        )
     if not series:
         return Batch({}, tally)
     listing = pd.DataFrame(series)

@@ -1,0 +1,134 @@
+"""``hypocenter evaluate``: how often each ranker names the true origin of labelled incidents."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..analysis.evaluation.scoring import Score
+
+# Every table carries the two floors, whatever was asked for.
+_FLOORS = ("random", "max-z")
+
+
+def evaluate(
+    cases: Annotated[Path, typer.Argument(help="Labelled incidents, a JSON line each.", exists=True, dir_okay=False)],
+    root: Annotated[
+        Path | None, typer.Option(help="What the paths are relative to; by default the file's folder.")
+    ] = None,
+    ranker: Annotated[list[str] | None, typer.Option(help="A ranking method; repeat for more. By default all.")] = None,
+    alert_offset: Annotated[float, typer.Option(help="Seconds by which the alert is late (or early, below 0).")] = 0.0,
+    predictions: Annotated[Path | None, typer.Option(help="Write a JSON line per case and ranker here.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+) -> None:
+    """Rank labelled incidents with every method and print how often each names the true origin."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..analysis.evaluation.cases import read_cases
+    from ..analysis.evaluation.runner import run
+    from ..analysis.evaluation.scoring import score_all
+    from ..analysis.ranker import names
+
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
+    known = names()
+    asked = ranker or known
+    for name in asked:
+        if name not in known:
+            raise typer.BadParameter(f"unknown ranker {name!r}; known: {', '.join(known)}", param_hint="--ranker")
+    chosen = list(dict.fromkeys([*asked, *_FLOORS]))
+    labelled = read_cases(cases, root)
+    if root is None and labelled and not _first_path_exists(labelled[0].root, labelled[0].inputs):
+        typer.echo(f"paths are not below {cases.parent}; trying its parent folder", err=True)
+        labelled = read_cases(cases, cases.resolve().parent.parent)
+    found = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("evaluating", total=len(labelled))
+        for prediction in run(
+            labelled, chosen, alert_offset, lambda i, n: bar.update(task, completed=i, description=n)
+        ):
+            found.append(prediction)
+    if predictions is not None:
+        lines = [json.dumps(p.to_dict(), ensure_ascii=False) for p in found]
+        predictions.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    scores = score_all(found)
+    failures = sorted(
+        {f"{p.ranking.ranker}: {p.case.name}: {p.ranking.error}" for p in found if p.ranking.outcome == "failed"}
+    )
+    for failure in failures[:20]:
+        typer.echo(f"failed: {failure}", err=True)
+    if output == "json":
+        typer.echo(json.dumps({"scores": [_to_json(s) for s in scores]}, indent=2, allow_nan=False))
+    elif scores:
+        _print_table(scores)
+    else:
+        typer.echo("no case carries a label; only predictions were made", err=True)
+
+
+def _first_path_exists(root: Path, inputs: Any) -> bool:
+    listed = [path for paths in inputs["paths"].values() for path in ([paths] if isinstance(paths, str) else paths)]
+    return not listed or (root / listed[0]).exists()
+
+
+def _to_json(score: Score) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): clean(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item) for item in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return {key: clean(value) for key, value in asdict(score).items()}
+
+
+def _print_table(scores: list[Score]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(caption="AC@k with [95 % interval]; failed, not applicable and no origin count as wrong")
+    headings = (
+        "system",
+        "ranker",
+        "n",
+        "AC@1",
+        "AC@3",
+        "AC@5",
+        "Avg@5",
+        "MRR",
+        "forced AC@1",
+        "specificity",
+        "n/a",
+        "failed",
+    )
+    for heading in (*headings, "median s"):
+        table.add_column(heading, no_wrap=True)
+
+    def share(value: float | None, interval: tuple[float, float] | None) -> str:
+        if value is None or math.isnan(value) or interval is None:
+            return "-"
+        return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+    for s in scores:
+        table.add_row(
+            s.system,
+            s.ranker,
+            str(s.n),
+            *(share(s.ac[k], s.ac_interval[k]) for k in (1, 3, 5)),
+            share(s.avg5, s.avg5_interval),
+            share(s.mrr, s.mrr_interval),
+            "-" if math.isnan(s.forced_ac1) else f"{s.forced_ac1:.2f}",
+            share(s.specificity, s.specificity_interval),
+            str(s.not_applicable),
+            str(s.failed),
+            f"{s.median_seconds:.3f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 220).print(table)

@@ -1,0 +1,27 @@
+"""The command line: one file per command; heavy libraries load inside the commands, so that help is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import HypocenterError
+from .evaluate import evaluate
+
+app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(evaluate)
+
+
+@app.callback()
+def about() -> None:
+    """Rank where a failure in a cluster of microservices most likely began."""
+
+
+def main() -> None:
+    """Run the command line; an error that the user can mend is one line on standard error and exit code 1."""
+    try:
+        app()
+    except HypocenterError as error:
+        typer.echo(f"hypocenter: {error}", err=True)
+        sys.exit(1)
