@@ -12,7 +12,7 @@ from hypocenter.errors import NotApplicable
 from .case import Case
 from .evidence import latency, log_lines, resources, structure
 from .evidence.finding import Finding, Windows
-from .ranking import Candidate, Evidence, Ranking
+from .ranking import Candidate, Evidence, Outcome, Ranking
 
 _SETTLE_NS = 5 * 10**9  # traces cut at a recording's end look like vanished calls
 # What a window of thin evidence can reach by chance; below it there is no clear origin.
@@ -76,7 +76,7 @@ def _fuse(name: str, findings: list[Finding], case: Case) -> Ranking:
     candidates = tuple(_candidate(services[i], total[i], probability[i], findings, case, symptom) for i in order)
     checked = tuple(f.kind for f in findings if f.not_checked is None)
     not_checked = tuple(f"{f.kind}: {f.not_checked}" for f in findings if f.not_checked is not None)
-    outcome = "ranked" if total.max() >= _NO_ORIGIN_NATS else "no-origin"
+    outcome: Outcome = "ranked" if total.max() >= _NO_ORIGIN_NATS else "no-origin"
     return Ranking(name, outcome, candidates, not_checked, checked)
 
 
@@ -98,9 +98,8 @@ def _candidate(
 
 def _services(case: Case) -> set[str]:
     found = set(case.call_graph.nodes)
-    for batch in (case.telemetry,):
-        found |= set(batch.table("spans")["service"].unique().to_pylist())
-        found |= set(batch.table("series")["service"].unique().to_pylist())
+    for signal in ("spans", "series"):
+        found |= set(case.telemetry.table(signal)["service"].unique().to_pylist())
     return {str(s) for s in found if s and s != "external"}
 
 

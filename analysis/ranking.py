@@ -23,7 +23,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A possible origin: ``entity`` (an edge names both ends, ``a -> b``), its kind and the service that it belongs to."""
+    """A possible origin: ``entity`` (an edge is ``a -> b``), its kind and the service that it belongs to."""
 
     entity: str
     kind: str  # service operation pod node edge database messaging external object change

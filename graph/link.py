@@ -11,7 +11,7 @@ from .engine import run
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """``calls`` has a row per remote interaction, ``unlinked`` one per span without, ``visits`` one per distinct span."""
+    """``calls``: a row per remote interaction; ``unlinked``: per span without one; ``visits``: per distinct span."""
 
     calls: pa.Table
     unlinked: pa.Table

@@ -34,7 +34,9 @@ class Traversal:
             if service in worst and np.isfinite(value):
                 worst[service] = max(worst[service], float(value))
         scores = dict(worst)
-        starts = [case.symptom.entity] if case.symptom.entity in graph else [n for n in graph if not graph.in_degree(n)]
+        symptom = case.symptom.entity
+        known = symptom is not None and symptom in graph
+        starts = [str(symptom)] if known else [n for n in graph if not graph.in_degree(n)]
         seen, queue = set(starts), list(starts)
         while queue:
             node = queue.pop(0)

@@ -9,7 +9,7 @@ import pandas as pd
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``score`` in nats by service, above 0 incriminates; ``text`` explains each; ``not_checked`` is None when it looked."""
+    """``score`` in nats by service, above 0 incriminates; ``not_checked`` is None when it looked."""
 
     kind: str
     score: dict[str, float] = field(default_factory=dict)
@@ -20,7 +20,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Visits (and logs) before and after the onset: ``quiet`` from the baseline recording, ``before`` from the incident's."""
+    """Visits: ``quiet`` of the baseline recording, ``before`` and ``after`` the alert of the incident's."""
 
     quiet: pd.DataFrame
     before: pd.DataFrame

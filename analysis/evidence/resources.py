@@ -14,7 +14,7 @@ NORMAL_NS = 30 * MINUTE_NS
 ABNORMAL_NS = 10 * MINUTE_NS
 # The recorder's own footprint or the consequence of traffic, not a cause.
 _IGNORED = re.compile(r"workload|ops\)|requests", re.IGNORECASE)
-_PERCENT = re.compile(r"cpu.*rate\(%\)|cpu.*(utili[sz]ation|ratio|percent)", re.IGNORECASE)
+_PERCENT = re.compile(r"cpu.*rate\(%\)|cpu.*(?:utili[sz]ation|ratio|percent)", re.IGNORECASE)
 
 
 def robust_shift(normal: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
@@ -61,7 +61,9 @@ def weigh(case: Case) -> Finding:
     if not rows.any():
         return Finding("saturation", not_checked="no CPU usage relative to a limit among the metrics")
     normal, abnormal = split(metrics, case.alert_ns)
-    score, text, entity = {}, {}, {}
+    score: dict[str, float] = {}
+    text: dict[str, str] = {}
+    entity: dict[str, tuple[str, str]] = {}
     for index in np.flatnonzero(rows.to_numpy()):
         before, now = normal[index], abnormal[index]
         before, now = before[np.isfinite(before)], now[np.isfinite(now)]
@@ -86,12 +88,14 @@ def anomaly(case: Case) -> Finding:
     normal, abnormal = split(metrics, case.alert_ns)
     shift = robust_shift(normal, abnormal)
     usable = metrics.series.service.notna() & ~metrics.series.name.str.contains(_IGNORED)
-    frame = metrics.series.assign(shift=shift)[usable.to_numpy() & np.isfinite(shift)]
+    frame = metrics.series.assign(times_spread=shift)[usable.to_numpy() & np.isfinite(shift)]
     if frame.empty:
         return Finding("metric anomaly", not_checked="no metric has both a baseline and an incident window")
-    best = frame.loc[frame.groupby("service").shift.idxmax()]
-    raw = {str(r.service): float(np.log1p(r["shift"])) for _, r in best.iterrows()}
-    text = {str(r.service): f"{r['name']} moved {r['shift']:.1f} times its usual spread" for _, r in best.iterrows()}
+    best = frame.loc[frame.groupby("service").times_spread.idxmax()]
+    raw = {str(r.service): float(np.log1p(r["times_spread"])) for _, r in best.iterrows()}
+    text = {
+        str(r.service): f"{r['name']} moved {r['times_spread']:.1f} times its usual spread" for _, r in best.iterrows()
+    }
     graph = case.call_graph
     score = {}
     for service, value in raw.items():

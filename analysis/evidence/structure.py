@@ -1,4 +1,4 @@
-"""Child calls that an operation usually makes and now does not, or the reverse: code faults show there without latency."""
+"""Child calls that an operation usually makes and now does not, or the reverse: code faults without latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layout of the Nezha recordings: gzip CSV of spans without kind or status, pod metrics each minute, container logs."""
+"""The layout of the Nezha recordings: CSV of spans without kind or status, pod metrics each minute, logs."""
 
 from __future__ import annotations
 

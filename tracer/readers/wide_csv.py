@@ -21,11 +21,11 @@ def time_to_ns(times: pd.Series, path: Path) -> np.ndarray:
     numbers = pd.to_numeric(times, errors="coerce")
     if numbers.notna().all() and len(numbers):
         unit = next(u for u in (1, 10**3, 10**6, 10**9) if float(numbers.iloc[0]) * u >= 10**17 or u == 10**9)
-        return (numbers.astype("f8") * unit).round().astype("int64").to_numpy()
+        return np.asarray((numbers.astype("f8") * unit).round(), dtype="i8")
     parsed = pd.to_datetime(times, utc=True, errors="coerce")
     if parsed.isna().any():
         raise DecodeError(str(path), f"row {int(parsed.isna().to_numpy().argmax()) + 2}", "the time is not a time")
-    return parsed.dt.as_unit("ns").astype("int64").to_numpy()
+    return np.asarray(parsed.dt.as_unit("ns").astype("int64"))
 
 
 def points_of(series_id: str, time_ns: np.ndarray, values: pd.Series) -> pa.Table:
