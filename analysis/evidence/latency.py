@@ -31,7 +31,7 @@ def shifts(baseline: pd.DataFrame, window: pd.DataFrame, keys: list[str], column
         groups = logs.groupby([frame[key] for key in keys])
         return pd.DataFrame({"n": groups.size(), "mean": groups.mean(), "var": groups.var().fillna(0.0)})
 
-    both = moments(baseline).join(moments(window), lsuffix="_a", rsuffix="_b", how="inner")
+    both = moments(baseline).join(moments(window), suffixes=("_a", "_b"), how="inner")
     error = pd.Series(0.0, index=both.index)
     for side in ("a", "b"):
         n, var = both[f"n_{side}"], both[f"var_{side}"]

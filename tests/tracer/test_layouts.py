@@ -32,7 +32,8 @@ def test_nezha_spans_take_the_deployment_as_service_and_lose_no_row(tmp_path: Pa
 def test_nezha_logs_keep_records_with_line_breaks_and_count_broken_ones(tmp_path: Path) -> None:
     file = tmp_path / "10_00_log.csv.gz"
     log = json.dumps({"log": "ERROR a\nb\n"}).replace('"', '""')
-    text = f'Timestamp,TimeUnixNano,Node,PodName,Container,TraceID,SpanID,Log\nx,5,n1,cart-a1-b2,server,t,s,"{log}"\nx,6,n1,cart-a1-b2,server,t,s,oops\n'
+    header = "Timestamp,TimeUnixNano,Node,PodName,Container,TraceID,SpanID,Log"
+    text = f'{header}\nx,5,n1,cart-a1-b2,server,t,s,"{log}"\nx,6,n1,cart-a1-b2,server,t,s,oops\n'
     file.write_bytes(gzip.compress(text.encode()))
     batch = read_case_files({"logs": [file]}, "nezha")
     (row,) = batch.table("logs").to_pylist()
