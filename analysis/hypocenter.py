@@ -60,6 +60,8 @@ def _windows(case: Case) -> tuple[Windows, tuple[pd.DataFrame, pd.DataFrame, pd.
     columns = ["time_ns", "trace_id", "span_id", "body"]
     logs = case.telemetry.table("logs").select(columns).to_pandas()
     quiet_logs = case.baseline.table("logs").select(columns).to_pandas()
+    # Only lines that name their span can be compared per visit.
+    logs, quiet_logs = logs[logs.span_id.notna()], quiet_logs[quiet_logs.span_id.notna()]
     split = logs.time_ns < case.alert_ns
     return Windows(quiet, before, after), (quiet_logs, logs[split], logs[~split])
 

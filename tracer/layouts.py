@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypocenter.errors import SourceError
 
 from .batch import Batch, concat
-from .readers import nezha, petshop, wide_csv
+from .readers import nezha, petshop, rcaeval, wide_csv
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -31,6 +31,8 @@ def read_case_files(paths: Mapping[str, Sequence[Path]], dataset: str | None = N
 
 
 def _read(role: str, path: Path, dataset: str | None) -> Batch:
+    if role in ("traces", "logs") and dataset != "nezha" and rcaeval.matches(path):
+        return rcaeval.read_traces(path) if role == "traces" else rcaeval.read_logs(path)
     if role == "traces":
         return nezha.read_traces(path)
     if role == "logs":
