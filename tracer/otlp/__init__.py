@@ -1,0 +1,1 @@
+"""OTLP: protobuf and JSON requests of traces, metrics and logs to tables."""

@@ -1,0 +1,1 @@
+"""The store: append-only Parquet segments that become visible whole."""
