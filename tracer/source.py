@@ -44,7 +44,7 @@ def open_source(path: Path | str) -> Iterator[Source]:
     """
     name = str(path)
     try:
-        raw: BinaryIO = sys.stdin.buffer if name == "-" else Path(name).open("rb")
+        raw: BinaryIO = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115  closed below
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror or error}; check the path and its permissions") from error
     try:
