@@ -5,9 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..case import Case
-from ..evidence.resources import split
 from ..ranking import Ranking
-from .scores import rank_by, require_metrics
+from .scores import moments, rank_by, require_metrics, scaled, split
 
 
 class MaxZ:
@@ -21,10 +20,5 @@ class MaxZ:
         """Return services by their most anomalous series; a deviation has a floor of 1 % of |mean|, so units cancel."""
         require_metrics(case)
         normal, abnormal = split(case.metrics, case.alert_ns)
-        with np.errstate(all="ignore"):
-            counts = np.isfinite(normal).sum(axis=1)
-            mean = np.nansum(normal, axis=1) / counts
-            deviation = np.sqrt(np.nansum((normal - mean[:, None]) ** 2, axis=1) / counts)
-            scale = np.maximum(deviation, 0.01 * np.abs(mean))
-            z = np.abs(np.nansum(abnormal, axis=1) / np.isfinite(abnormal).sum(axis=1) - mean) / scale
-        return rank_by(self.name, case, np.where(scale > 0, z, np.nan))
+        mean, deviation = moments(normal)
+        return rank_by(self.name, case, np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)))

@@ -2,12 +2,9 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from ..case import Case
-from ..evidence.resources import quartiles, split
 from ..ranking import Ranking
-from .scores import rank_by, require_metrics
+from .scores import largest, quartiles, rank_by, require_metrics, scaled, split
 
 
 class Robust:
@@ -21,8 +18,5 @@ class Robust:
         """Return services by their largest robust excursion; the scale has a floor of 1 % of |median|."""
         require_metrics(case)
         normal, abnormal = split(case.metrics, case.alert_ns)
-        with np.errstate(all="ignore"):
-            low, centre, high = quartiles(normal)
-            scale = np.maximum(high - low, 0.01 * np.abs(centre))
-            score = np.fmax.reduce(abnormal - centre[:, None], axis=1, initial=np.nan) / scale
-        return rank_by(self.name, case, np.where(scale > 0, score, np.nan))
+        low, centre, high = quartiles(normal)
+        return rank_by(self.name, case, scaled(largest(abnormal) - centre, centre, high - low))

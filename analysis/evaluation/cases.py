@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hypocenter.errors import CaseError
 
+from ...tracer.batch import Batch, concat
 from ...tracer.layouts import read_case_files, read_graph
 from ..case import Case, Symptom
 
 # The only fields that reach a ranker; everything else in the line is label or bookkeeping.
 _INPUTS = ("dataset", "paths", "baseline", "graph", "target", "inject_time_epoch_s")
+# The metrics of a day serve all its cases and their baselines; more would only hold memory.
+_BATCHES_KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +32,44 @@ class LabelledCase:
     inputs: Mapping[str, Any] = field(repr=False)
     root: Path
 
-    def build(self, alert_offset_s: float = 0.0) -> Case:
-        """Return the case as a ranker sees it, its alert ``alert_offset_s`` after the recorded injection."""
-        dataset = self.inputs.get("dataset")
-        target = self.inputs.get("target") or {}
-        graph = self.inputs.get("graph")
+    def files(self, of: Literal["paths", "baseline"]) -> dict[str, tuple[Path, ...]]:
+        """Return the files by role (metrics, traces, logs) of the incident or of its baseline."""
+        found = {}
+        for role, paths in (self.inputs.get(of) or {}).items():
+            listed = [paths] if isinstance(paths, str) else list(paths or ())
+            found[role] = tuple(self.root / path for path in listed)
+        return found
+
+
+class CaseReader:
+    """Turns labelled cases into what a ranker sees; files that neighbouring cases share are read once."""
+
+    def __init__(self) -> None:
+        self._read = lru_cache(_BATCHES_KEPT)(_read_role)
+
+    def read(self, labelled: LabelledCase, alert_offset_s: float = 0.0) -> Case:
+        """Return the case, its alert ``alert_offset_s`` seconds after the recorded injection.
+
+        Raises SourceError and DecodeError as `hypocenter.tracer.layouts.read_case_files` does.
+        """
+        inputs = labelled.inputs
+        target = inputs.get("target") or {}
+        graph = inputs.get("graph")
+        batches = {
+            of: concat(self._read(role, files, inputs.get("dataset")) for role, files in labelled.files(of).items())
+            for of in ("paths", "baseline")
+        }
         return Case(
-            telemetry=read_case_files(self._paths(self.inputs.get("paths")), dataset),
-            alert_ns=round((float(self.inputs["inject_time_epoch_s"]) + alert_offset_s) * 1e9),
-            baseline=read_case_files(self._paths(self.inputs.get("baseline")), dataset),
+            telemetry=batches["paths"],
+            alert_ns=round((float(inputs["inject_time_epoch_s"]) + alert_offset_s) * 1e9),
+            baseline=batches["baseline"],
             symptom=Symptom(target.get("node"), target.get("metric")),
-            topology=read_graph(self.root / graph) if graph else None,
+            topology=read_graph(labelled.root / graph) if graph else None,
         )
 
-    def _paths(self, roles: Mapping[str, Any] | None) -> dict[str, list[Path]]:
-        found = {}
-        for role, paths in (roles or {}).items():
-            listed = [paths] if isinstance(paths, str) else list(paths or ())
-            found[role] = [self.root / path for path in listed]
-        return found
+
+def _read_role(role: str, files: tuple[Path, ...], dataset: str | None) -> Batch:
+    return read_case_files({role: files}, dataset)
 
 
 def read_cases(file: Path, root: Path | None = None) -> list[LabelledCase]:
@@ -63,15 +86,21 @@ def read_cases(file: Path, root: Path | None = None) -> list[LabelledCase]:
             record = json.loads(line)
         except ValueError as error:
             raise CaseError(f"{file}: line {number}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise CaseError(f"{file}: line {number}: expected a JSON object")
         missing = [key for key in ("inject_time_epoch_s", "paths") if key not in record]
         if missing:
             raise CaseError(f"{file}: line {number}: missing {', '.join(missing)}")
+        try:
+            float(record["inject_time_epoch_s"])
+        except (TypeError, ValueError):
+            raise CaseError(f"{file}: line {number}: inject_time_epoch_s: expected epoch seconds") from None
         cases.append(
             LabelledCase(
                 name=str(record.get("case", f"line-{number}")),
                 system=str(record.get("system", "unknown")),
                 fault_type=str(record.get("fault_type", "unknown")),
-                answers=_answers(record),
+                answers=_answers(record, f"{file}: line {number}"),
                 inputs={key: record[key] for key in _INPUTS if key in record},
                 root=folder,
             )
@@ -79,9 +108,15 @@ def read_cases(file: Path, root: Path | None = None) -> list[LabelledCase]:
     return cases
 
 
-def _answers(record: Mapping[str, Any]) -> frozenset[str] | None:
+def _answers(record: Mapping[str, Any], place: str) -> frozenset[str] | None:
     if "root_causes" in record:
-        return frozenset(c if isinstance(c, str) else c["service"] for c in record["root_causes"])
+        found = []
+        for cause in record["root_causes"] or ():
+            service = cause.get("service") if isinstance(cause, Mapping) else cause
+            if not isinstance(service, str):
+                raise CaseError(f"{place}: root_causes: expected a service name or an object with one, got {cause!r}")
+            found.append(service)
+        return frozenset(found)
     if "root_cause_service" not in record:
         return None
     answer = record["root_cause_service"]

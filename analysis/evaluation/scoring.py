@@ -64,7 +64,11 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One row of the table. Failed, not applicable and no-origin count as wrong in ``ac`` (a fault was there)."""
+    """One row of the table.
+
+    ``ac``, ``avg5`` and ``mrr`` count failed, not applicable and no-origin as wrong (a fault was there); the ``forced``
+    ones score the order that a no-origin keeps.
+    """
 
     system: str
     ranker: str
@@ -75,7 +79,8 @@ class Score:
     avg5_interval: tuple[float, float]
     mrr: float
     mrr_interval: tuple[float, float]
-    forced_ac1: float
+    forced_ac: dict[int, float]
+    forced_avg5: float
     no_fault: int
     specificity: float | None
     specificity_interval: tuple[float, float] | None
@@ -92,7 +97,7 @@ def score(system: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
     at = {k: np.array([_credit(p, k) for p in faults]) for k in range(1, 6)}
     average = np.mean([at[k] for k in at], axis=0) if faults else np.empty(0)
     rr = np.array([reciprocal_rank(p.ranking, p.case.answers or frozenset()) * _counts(p) for p in faults])
-    forced = [hits_at(p.ranking, p.case.answers or frozenset(), 1) for p in faults]
+    forced = {k: np.array([hits_at(p.ranking, p.case.answers or frozenset(), k) for p in faults]) for k in range(1, 6)}
     n = len(faults)
 
     def mean(values: np.ndarray | list[float]) -> float:
@@ -109,7 +114,8 @@ def score(system: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
         avg5_interval=bootstrap(average),
         mrr=mean(rr),
         mrr_interval=bootstrap(rr),
-        forced_ac1=mean(forced),
+        forced_ac={k: mean(forced[k]) for k in (1, 3, 5)},
+        forced_avg5=mean([mean(forced[k]) for k in forced]),
         no_fault=len(quiet),
         specificity=specificity,
         specificity_interval=wilson(specificity, len(quiet)) if specificity is not None else None,
@@ -129,11 +135,10 @@ def _credit(prediction: Prediction, k: int) -> float:
 
 
 def score_all(predictions: Sequence[Prediction]) -> list[Score]:
-    """Return a row per system and ranker, then per ranker over all systems; blind cases are left out."""
+    """Return a row per system and ranker, then a row ``all`` per ranker; blind cases are left out."""
     labelled = [p for p in predictions if p.case.answers is not None]
     rankers = list(dict.fromkeys(p.ranking.ranker for p in labelled))
     systems = list(dict.fromkeys(p.case.system for p in labelled))
     groups = [(s, [p for p in labelled if p.case.system == s]) for s in systems]
-    if len(systems) > 1:
-        groups.append(("all", labelled))
+    groups += [("all", labelled)] if labelled else []
     return [score(s, r, [p for p in group if p.ranking.ranker == r]) for s, group in groups for r in rankers]

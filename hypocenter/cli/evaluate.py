@@ -105,6 +105,7 @@ def _print_table(scores: list[Score]) -> None:
         "Avg@5",
         "MRR",
         "forced AC@1",
+        "forced Avg@5",
         "specificity",
         "n/a",
         "failed",
@@ -117,6 +118,9 @@ def _print_table(scores: list[Score]) -> None:
             return "-"
         return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
+    def plain(value: float) -> str:
+        return "-" if math.isnan(value) else f"{value:.2f}"
+
     for s in scores:
         table.add_row(
             s.system,
@@ -125,7 +129,8 @@ def _print_table(scores: list[Score]) -> None:
             *(share(s.ac[k], s.ac_interval[k]) for k in (1, 3, 5)),
             share(s.avg5, s.avg5_interval),
             share(s.mrr, s.mrr_interval),
-            "-" if math.isnan(s.forced_ac1) else f"{s.forced_ac1:.2f}",
+            plain(s.forced_ac[1]),
+            plain(s.forced_avg5),
             share(s.specificity, s.specificity_interval),
             str(s.not_applicable),
             str(s.failed),

@@ -86,13 +86,13 @@ def test_crash_is_recorded_as_failed_and_counts_as_wrong(recording: Path, monkey
     monkeypatch.setitem(registry._REGISTRY, "broken", Broken)
     found = list(run(read_cases(write(recording, case_line(root_cause_service="cart"))), ["broken"]))
     assert (found[0].ranking.outcome, found[0].ranking.error) == ("failed", "ZeroDivisionError: no scale")
-    (row,) = score_all(found)
+    row = score_all(found)[-1]
     assert (row.n, row.failed, row.ac[1]) == (1, 1, 0.0)
 
 
 def test_method_without_its_inputs_stays_in_the_denominator(recording: Path) -> None:
     found = list(run(read_cases(write(recording, case_line(root_cause_service="cart"))), ["traversal"]))
-    (row,) = score_all(found)
+    row = score_all(found)[-1]
     assert (row.n, row.not_applicable, row.ac[1]) == (1, 1, 0.0)
 
 
@@ -108,8 +108,8 @@ def test_no_origin_on_a_quiet_window_is_right_and_on_a_fault_is_wrong(recording:
     cases = read_cases(write(recording, quiet, case_line(root_cause_service="cart")))
     empty = Ranking("x", "no-origin", (Candidate("cart", "service", "cart", 0.1),))
     found = [type(p)(p.case, empty, p.seconds, p.peak_rss_bytes) for p in run(cases, ["random"])]
-    (row,) = score_all(found)
-    assert (row.specificity, row.no_fault, row.ac[1], row.forced_ac1) == (1.0, 1, 0.0, 1.0)
+    row = score_all(found)[-1]
+    assert (row.specificity, row.no_fault, row.ac[1], row.forced_ac[1]) == (1.0, 1, 0.0, 1.0)
 
 
 def test_ties_take_the_expected_value() -> None:
@@ -135,6 +135,65 @@ def test_broken_case_line_names_the_line(tmp_path: Path) -> None:
         read_cases(file)
 
 
+@pytest.mark.parametrize(
+    ("label", "answers"),
+    [
+        ({"root_causes": ["cart", {"service": "pay", "kind": "pod"}]}, {"cart", "pay"}),
+        ({"root_causes": []}, set()),
+        ({"root_cause_service": None}, set()),
+        ({}, None),
+    ],
+)
+def test_label_forms(tmp_path: Path, label: dict[str, Any], answers: set[str] | None) -> None:
+    (case,) = read_cases(write(tmp_path, case_line(**label)))
+    assert case.answers == answers
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"root_causes": [{"pod": "cart-1"}]}, "root_causes: expected a service name or an object with one"),
+        ({"inject_time_epoch_s": "noon"}, "inject_time_epoch_s: expected epoch seconds"),
+    ],
+)
+def test_wrong_field_names_the_line(tmp_path: Path, line: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CaseError, match=f"line 1: {reason}"):
+        read_cases(write(tmp_path, case_line(**line)))
+
+
+def test_service_without_a_known_score_stands_below_every_known_one(tmp_path: Path) -> None:
+    rows = [f"{ALERT_S + s},{10 + s % 3},{10 + s % 7},,{0}" for s in range(-600, 300, 5)]
+    (tmp_path / "data.csv").write_text("\n".join(["time,web_cpu,cart_cpu,pay_cpu,mail_errors", *rows]))
+    (found,) = run(read_cases(write(tmp_path, case_line())), ["max-z"])
+    last = found.ranking.candidates[-1]
+    assert (last.service, last.score) == ("pay", -np.inf)
+    assert {c.service for c in found.ranking.candidates if np.isfinite(c.score)} == {"web", "cart", "mail"}
+
+
+def test_series_that_was_constantly_zero_is_scored(tmp_path: Path) -> None:
+    rows = [f"{ALERT_S + s},{10 + s % 3},{5 if s >= 0 else 0}" for s in range(-600, 300, 5)]
+    (tmp_path / "data.csv").write_text("\n".join(["time,web_cpu,cart_errors", *rows]))
+    found = run(read_cases(write(tmp_path, case_line())), ["max-z", "n-sigma", "robust"])
+    first = [p.ranking.candidates[0] for p in found]
+    assert [(c.service, c.score) for c in first] == [("cart", 100.0)] * 3
+
+
+def test_each_ranker_is_charged_for_the_tables_it_derives(recording: Path) -> None:
+    seen = []
+
+    class Looks:
+        def rank(self, case: Any) -> Ranking:
+            seen.append("metrics" in vars(case))
+            assert case.metrics is not None
+            return Ranking("looks", "no-origin")
+
+    registry.names()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._REGISTRY, "looks", Looks)
+        list(run(read_cases(write(recording, case_line())), ["looks", "looks"]))
+    assert seen == [False, False]
+
+
 def test_command_prints_scores_and_writes_predictions(recording: Path) -> None:
     file = write(recording, case_line(case="c", root_cause_service="cart"))
     out = recording / "predictions.jsonl"
@@ -142,10 +201,8 @@ def test_command_prints_scores_and_writes_predictions(recording: Path) -> None:
         app, ["evaluate", str(file), "--ranker", "hypocenter", "--predictions", str(out), "-o", "json"]
     )
     assert result.exit_code == 0
-    assert [(s["ranker"], s["n"]) for s in json.loads(result.stdout)["scores"]] == [
-        ("hypocenter", 1),
-        ("random", 1),
-        ("max-z", 1),
+    assert [(s["system"], s["ranker"], s["n"]) for s in json.loads(result.stdout)["scores"]] == [
+        (system, ranker, 1) for system in ("shop", "all") for ranker in ("hypocenter", "random", "max-z")
     ]
     first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
     keys = ["case", "ranker", "outcome", "candidates", "error", "seconds", "peak_rss_bytes"]
