@@ -1,24 +1,46 @@
-# Tiers by cost: check and test (minutes), test-real (what must be built or installed). Each sets up what it needs.
+# Two commands for a newcomer: `make demo` and `make test`. Each target sets up what it needs in .venv.
+# Tiers by cost: check and test (minutes), test-real (servers and browsers), prove (by hand, hours).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: test check test-real clean
+RUN := $(BIN)/python
+# Tests start many short processes on few cores; two workers keep them within memory.
+PYTEST := $(RUN) -m pytest -n 2
+.PHONY: demo test check test-real prove notebooks system clean
 
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hypocenter needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo 'setting up .venv with the pinned packages (a minute or two, once)'
+	@$(PYTHON) -m venv .venv
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(RUN) -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+demo: .venv/ready
+	@$(BIN)/hypocenter demo --out out/demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 tests --ignore tests/real
+	$(PYTEST) tests --ignore tests/real --ignore tests/proof
 
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 
-test-real: .venv/ready
-	$(BIN)/python -m pytest tests/real
+# What the tests of real components need from the system; where that is not allowed the tests say what could not run.
+system:
+	@.ci/system-packages
+
+test-real: .venv/ready system
+	$(PYTEST) tests/real tests/proof
+
+# The full size of every proof; test-real runs each at a twentieth.
+prove: .venv/ready system
+	mkdir -p docs/proof
+	HYPOCENTER_PROOF_SCALE=1 $(RUN) -m pytest tests/proof -s --timeout 0 2>&1 | tee docs/proof/$$(date -u +%F).txt
+
+notebooks: .venv/ready
+	$(RUN) -m pytest tests/test_notebooks.py
 
 clean:
 	rm -rf .venv build dist out *.egg-info
