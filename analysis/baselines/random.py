@@ -4,6 +4,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from hypocenter.errors import NotApplicable
+
 from ..case import Case
 from ..ranking import Candidate, Ranking
 from .scores import services_of
@@ -20,7 +22,9 @@ class Random:
         self._seed = seed
 
     def rank(self, case: Case) -> Ranking:
-        """Return all services with score 0, shuffled by the seed."""
+        """Return all services with score 0, shuffled by the seed; none raises `NotApplicable`."""
         names = services_of(case)
+        if not names:
+            raise NotApplicable("the telemetry names no service")
         np.random.default_rng(self._seed).shuffle(names)
         return Ranking(self.name, "ranked", tuple(Candidate(s, "service", s, None) for s in names))

@@ -45,5 +45,5 @@ class Traversal:
                 leaves.add(node)
             queue += [c for c in below if c not in seen]
             seen |= set(below)
-        above = 1.0 + max(worst.values(), default=0.0)
+        above = 1.0 + max(worst.values(), default=0.0) if leaves else 0.0
         return ordered(self.name, {s: score + above * (s in leaves) for s, score in worst.items()})
