@@ -1,1 +1,5 @@
 """OTLP: protobuf and JSON requests of traces, metrics and logs to tables."""
+
+from .decode import JSON, PROTOBUF, decode_logs, decode_metrics, decode_traces
+
+__all__ = ["JSON", "PROTOBUF", "decode_logs", "decode_metrics", "decode_traces"]

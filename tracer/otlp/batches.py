@@ -1,0 +1,34 @@
+"""Batches of even size from batches of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ..batch import Batch, Tally, concat
+
+ROWS: Final = 65_536
+
+
+def evened(batches: Iterable[Batch], rows: int = ROWS) -> Iterator[Batch]:
+    """Yield the rows of ``batches`` in the same order, small ones joined and large ones cut at ``rows`` a signal.
+
+    Tallies travel with the first rows that follow them; the last batch may carry a tally alone.
+    """
+    pending: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if pending and size + batch.rows > rows:
+            yield from _cut(concat(pending), rows)
+            pending, size = [], 0
+        pending.append(batch)
+        size += batch.rows
+    if pending:
+        yield from _cut(concat(pending), rows)
+
+
+def _cut(batch: Batch, rows: int) -> Iterator[Batch]:
+    largest = max((table.num_rows for table in batch.tables.values()), default=0)
+    for start in range(0, max(largest, 1), rows):
+        tables = {signal: table.slice(start, rows) for signal, table in batch.tables.items() if table.num_rows > start}
+        yield Batch(tables, Tally() if start else batch.tally)
