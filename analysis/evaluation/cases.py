@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,12 +18,18 @@ from ..case import Case, Symptom
 # The only fields that reach a ranker; everything else in the line is label or bookkeeping.
 _INPUTS = ("dataset", "paths", "baseline", "graph", "target", "inject_time_epoch_s")
 # The metrics of a day serve all its cases and their baselines; more would only hold memory.
-_BATCHES_KEPT = 4
+_BATCHES_KEPT = 6
+
+
+Derive = Callable[[Case], Case]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledCase:
-    """``answers`` is None when the label is absent (blind), empty when there is no fault."""
+    """``answers`` is None when the label is absent (blind), empty when there is no fault.
+
+    ``derive`` changes what a ranker gets of it (`hypocenter.analysis.evaluation.derive`).
+    """
 
     name: str
     system: str
@@ -31,6 +37,7 @@ class LabelledCase:
     answers: frozenset[str] | None
     inputs: Mapping[str, Any] = field(repr=False)
     root: Path
+    derive: Derive | None = None
 
     def files(self, of: Literal["paths", "baseline"]) -> dict[str, tuple[Path, ...]]:
         """Return the files by role (metrics, traces, logs) of the incident or of its baseline."""
@@ -59,13 +66,14 @@ class CaseReader:
             of: concat(self._read(role, files, inputs.get("dataset")) for role, files in labelled.files(of).items())
             for of in ("paths", "baseline")
         }
-        return Case(
+        case = Case(
             telemetry=batches["paths"],
             alert_ns=round((float(inputs["inject_time_epoch_s"]) + alert_offset_s) * 1e9),
             baseline=batches["baseline"],
             symptom=Symptom(target.get("node"), target.get("metric")),
             topology=read_graph(labelled.root / graph) if graph else None,
         )
+        return labelled.derive(case) if labelled.derive else case
 
 
 def _read_role(role: str, files: tuple[Path, ...], dataset: str | None) -> Batch:

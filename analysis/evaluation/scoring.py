@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Score:
     ones score the order that a no-origin keeps.
     """
 
-    system: str
+    group: str  # a system, a fault type, or all
     ranker: str
     n: int
     ac: dict[int, float]
@@ -90,7 +91,7 @@ class Score:
     median_seconds: float
 
 
-def score(system: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
+def score(group: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
     """Return the row of one ranker over labelled predictions."""
     faults = [p for p in predictions if p.case.answers]
     quiet = [p for p in predictions if p.case.answers is not None and not p.case.answers]
@@ -105,7 +106,7 @@ def score(system: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
 
     specificity = mean([float(p.ranking.outcome == "no-origin") for p in quiet]) if quiet else None
     return Score(
-        system=system,
+        group=group,
         ranker=ranker,
         n=n,
         ac={k: mean(at[k]) for k in (1, 3, 5)},
@@ -134,11 +135,11 @@ def _credit(prediction: Prediction, k: int) -> float:
     return hits_at(prediction.ranking, prediction.case.answers or frozenset(), k) * _counts(prediction)
 
 
-def score_all(predictions: Sequence[Prediction]) -> list[Score]:
-    """Return a row per system and ranker, then a row ``all`` per ranker; blind cases are left out."""
+def score_all(predictions: Sequence[Prediction], by: Literal["system", "fault_type"] = "system") -> list[Score]:
+    """Return a row per system (or fault type) and ranker, then a row ``all`` per ranker; blind cases are left out."""
     labelled = [p for p in predictions if p.case.answers is not None]
     rankers = list(dict.fromkeys(p.ranking.ranker for p in labelled))
-    systems = list(dict.fromkeys(p.case.system for p in labelled))
-    groups = [(s, [p for p in labelled if p.case.system == s]) for s in systems]
+    values = list(dict.fromkeys(getattr(p.case, by) for p in labelled))
+    groups = [(value, [p for p in labelled if getattr(p.case, by) == value]) for value in values]
     groups += [("all", labelled)] if labelled else []
-    return [score(s, r, [p for p in group if p.ranking.ranker == r]) for s, group in groups for r in rankers]
+    return [score(g, r, [p for p in group if p.ranking.ranker == r]) for g, group in groups for r in rankers]

@@ -201,7 +201,7 @@ def test_command_prints_scores_and_writes_predictions(recording: Path) -> None:
         app, ["evaluate", str(file), "--ranker", "hypocenter", "--predictions", str(out), "-o", "json"]
     )
     assert result.exit_code == 0
-    assert [(s["system"], s["ranker"], s["n"]) for s in json.loads(result.stdout)["scores"]] == [
+    assert [(s["group"], s["ranker"], s["n"]) for s in json.loads(result.stdout)["scores"]] == [
         (system, ranker, 1) for system in ("shop", "all") for ranker in ("hypocenter", "random", "max-z")
     ]
     first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])

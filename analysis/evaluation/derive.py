@@ -1,0 +1,101 @@
+"""Cases made from cases: telemetry taken away, and windows of a quiet recording in which nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial, reduce
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...tracer.batch import Batch
+from ...tracer.schema import TIME_COLUMN
+from ..case import Case, Symptom
+from .cases import Derive, LabelledCase
+
+# Where in the middle of a quiet recording a false alarm is raised; before it must be enough to compare with.
+_ALARMS = (0.4, 0.5, 0.6)
+_MODALITIES = {"traces": ("spans",), "metrics": ("series", "points"), "logs": ("logs",), "events": ("events",)}
+
+
+def derived(case: LabelledCase, changes: Sequence[Derive]) -> LabelledCase:
+    """Return the case with ``changes`` applied, in order, after what it was derived by already."""
+    steps = [*([case.derive] if case.derive else []), *changes]
+    return replace(case, derive=lambda made: reduce(lambda so_far, step: step(so_far), steps, made))
+
+
+def without(modality: str) -> Derive:
+    """Return a derivation that takes a modality away, in the incident and in the baseline.
+
+    ``modality`` is traces, metrics, logs, events or ``service=NAME`` (the telemetry of that service alone); anything
+    else is a ValueError.
+    """
+    if modality.startswith("service="):
+        return _both(lambda batch: _without_service(batch, modality.removeprefix("service=")))
+    if modality not in _MODALITIES:
+        raise ValueError(f"expected one of {', '.join(_MODALITIES)} or service=NAME, got {modality!r}")
+    gone = _MODALITIES[modality]
+    return _both(lambda batch: replace(batch, tables={s: t for s, t in batch.tables.items() if s not in gone}))
+
+
+def drop_spans(share: float, seed: int = 0) -> Derive:
+    """Return a derivation in which each span is lost with probability ``share``, drawn by its ids and ``seed``."""
+    if not 0 <= share < 1:
+        raise ValueError(f"expected a share in [0, 1), got {share}")
+
+    def lose(batch: Batch) -> Batch:
+        spans = batch.table("spans")
+        if not spans.num_rows:
+            return batch
+        # By id, so that a span has the same fate in every case that holds it, in whatever order.
+        ids = pc.binary_join_element_wise(spans["trace_id"], spans["span_id"], "/").to_pylist()
+        draws = np.fromiter((crc32(f"{seed}/{i}".encode()) for i in ids), "u4", len(ids)) / 2**32
+        return replace(batch, tables=batch.tables | {"spans": spans.filter(pa.array(draws >= share))})
+
+    return _both(lose)
+
+
+def _both(change: Callable[[Batch], Batch]) -> Derive:
+    return lambda case: replace(case, telemetry=change(case.telemetry), baseline=change(case.baseline))
+
+
+def _without_service(batch: Batch, service: str) -> Batch:
+    tables = {}
+    for signal, table in batch.tables.items():
+        if "service" in table.column_names:
+            table = table.filter(pc.fill_null(pc.not_equal(table["service"], service), True))
+        tables[signal] = table
+    return replace(batch, tables=tables)
+
+
+def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
+    """Yield cases without a fault: false alarms in the middle of each distinct baseline recording.
+
+    What precedes the alarm is the only baseline, so they are harder than alarms that have a recording of their own.
+    """
+    seen = set()
+    for case in labelled:
+        key = tuple(sorted(case.files("baseline").items()))
+        if not any(files for _, files in key) or key in seen:
+            continue
+        seen.add(key)
+        for share in _ALARMS:
+            yield replace(
+                case,
+                name=f"quiet-{len(seen)}-{share:.0%}",
+                fault_type="none",
+                answers=frozenset(),
+                derive=partial(_false_alarm, share=share),
+            )
+
+
+def _false_alarm(case: Case, share: float) -> Case:
+    """Return the case of an alarm after ``share`` of the baseline's spans' time, of its points' where it has none."""
+    spans, points = case.baseline.table("spans"), case.baseline.table("points")
+    signal, table = ("spans", spans) if spans.num_rows else ("points", points)
+    bounds = pc.min_max(table[TIME_COLUMN[signal]]).as_py()
+    alert_ns = round(bounds["min"] + share * (bounds["max"] - bounds["min"]))
+    return replace(case, telemetry=case.baseline, baseline=Batch(), alert_ns=alert_ns, symptom=Symptom())

@@ -1,0 +1,90 @@
+"""Cases with telemetry taken away, quiet windows, and whether probabilities are honest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from hypocenter.analysis.case import Case
+from hypocenter.analysis.evaluation.calibration import calibrate
+from hypocenter.analysis.evaluation.cases import LabelledCase
+from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, without
+from hypocenter.analysis.evaluation.runner import Prediction
+from hypocenter.analysis.ranking import Candidate, Ranking
+from hypocenter.tracer.batch import Batch
+from hypocenter.tracer.schema import LOGS, SPANS
+
+
+def spans(n: int, service: str = "web") -> pa.Table:
+    row = dict.fromkeys(SPANS.names) | {"trace_id": "t", "name": "op", "kind": 0, "status": 0, "duration_ns": 1}
+    row |= {"adjusted_milli": 1000, "source": "test", "service": service}
+    return pa.Table.from_pylist([row | {"span_id": f"{service}{i}", "start_ns": i * 10} for i in range(n)], SPANS)
+
+
+LOG = dict.fromkeys(LOGS.names) | {"time_ns": 1, "severity": 9, "body": "hello", "source": "test", "service": "web"}
+CASE = Case(
+    Batch({"spans": pa.concat_tables([spans(1000), spans(10, "cart")]), "logs": pa.Table.from_pylist([LOG], LOGS)}),
+    alert_ns=500,
+    baseline=Batch({"spans": spans(101)}),
+)
+
+
+def labelled(name: str = "c", answers: frozenset[str] | None = frozenset({"web"})) -> LabelledCase:
+    inputs = {"inject_time_epoch_s": 1, "paths": {}, "baseline": {"traces": ["quiet.csv"]}}
+    return LabelledCase(name, "shop", "cpu", answers, inputs, Path())
+
+
+def test_modality_is_taken_from_incident_and_baseline() -> None:
+    changed = without("traces")(CASE)
+    assert (changed.telemetry.rows, changed.telemetry.table("logs").num_rows, changed.baseline.rows) == (1, 1, 0)
+
+
+def test_service_loses_its_own_telemetry_only() -> None:
+    changed = without("service=web")(CASE)
+    assert changed.telemetry.table("spans")["service"].unique().to_pylist() == ["cart"]
+    assert (changed.telemetry.table("logs").num_rows, changed.baseline.table("spans").num_rows) == (0, 0)
+
+
+def test_unknown_modality_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="traces, metrics, logs, events or service=NAME, got 'smoke'"):
+        without("smoke")
+
+
+def test_dropped_spans_are_the_same_in_every_case_and_about_the_share() -> None:
+    lost = drop_spans(0.3)(CASE).telemetry.table("spans")
+    again = drop_spans(0.3)(replace(CASE, alert_ns=1)).telemetry.table("spans")
+    assert lost.equals(again)
+    assert 0.6 < lost.num_rows / 1010 < 0.8
+    assert drop_spans(0.3, seed=1)(CASE).telemetry.table("spans").num_rows != lost.num_rows
+
+
+def test_quiet_windows_come_once_per_recording_and_carry_no_fault() -> None:
+    found = list(quiet_cases([labelled("a"), labelled("b")]))
+    assert [(c.name, c.answers) for c in found] == [(f"quiet-1-{s}%", frozenset()) for s in (40, 50, 60)]
+    assert found[0].derive is not None
+    made = found[0].derive(CASE)
+    assert (made.alert_ns, made.telemetry, made.baseline.rows) == (400, CASE.baseline, 0)
+
+
+def test_changes_come_after_what_a_case_is_derived_by() -> None:
+    (quiet, *_) = quiet_cases([labelled()])
+    changed = derived(quiet, [without("traces")])
+    assert changed.derive is not None
+    assert (changed.derive(CASE).telemetry.rows, changed.derive(CASE).alert_ns) == (0, 400)
+
+
+def test_calibration_compares_what_was_said_with_what_came_true() -> None:
+    def said(probability: float, right: bool) -> Prediction:
+        first = Candidate("web" if right else "cart", "service", "web" if right else "cart", probability)
+        return Prediction(labelled(), Ranking("x", "ranked", (first,)), 0.0, 0)
+
+    (row,) = calibrate([said(0.2, False), said(0.4, False), said(0.6, True), said(0.8, True), said(1.0, True)])
+    assert row.bins == ((0.2, 0.0, 1), (0.4, 0.0, 1), (0.6, 1.0, 1), (0.8, 1.0, 1), (1.0, 1.0, 1))
+    assert (row.error, row.brier) == (pytest.approx(0.24), pytest.approx(0.08))
+
+
+def test_blind_cases_and_rankers_without_probabilities_are_not_calibrated() -> None:
+    blind = Prediction(labelled(answers=None), Ranking("x", "ranked", (Candidate("a", "service", "a", 0.5),)), 0.0, 0)
+    silent = Prediction(labelled(), Ranking("y", "ranked", (Candidate("a", "service", "a", None),)), 0.0, 0)
+    assert calibrate([blind, silent]) == []
