@@ -1,0 +1,86 @@
+"""Coverage: how much of what came in the graph explains, and what it does not, by reason and service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+# Reasons that are no fault: such a span is explained although it makes no call.
+EXPLAINED = ("in-process", "duplicate")
+
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "client-without-peer": "set server.address, peer.service or db.system.name on client spans "
+        "(newer instrumentation does), or instrument the callee",
+        "missing-parent": "an ancestor was dropped, sampled away or not exported: propagate traceparent, "
+        "sample by trace, and check the exporters' queues",
+        "consumer-without-broker": "set messaging.system and messaging.destination.name on the consumer's spans",
+        "producer-without-broker": "set messaging.system and messaging.destination.name on the producer's spans",
+        "no-service": "set service.name (OTEL_SERVICE_NAME) on the emitter",
+        "late": "raise the lateness allowance or find what delays the exporter",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Spans of a window: each one either a side of a call, or counted in ``unlinked`` (service, reason, spans).
+
+    ``by_service`` has a row per service: ``service``, ``spans``, ``linked``, then one column per reason.
+    """
+
+    spans: int
+    unlinked: Mapping[str, int]
+    by_service: pd.DataFrame
+
+    @classmethod
+    def of(cls, spans_of: Mapping[str, int], unlinked: pa.Table) -> Coverage:
+        """Return the coverage from the spans that came in per service and a table of service, reason, count."""
+        lost = unlinked.group_by(["service", "reason"]).aggregate([("count", "sum")]).to_pandas()
+        reasons = sorted(set(lost["reason"]))
+        services = sorted({*spans_of, *lost["service"].fillna("")})
+        table = pd.DataFrame({"service": services, "spans": [spans_of.get(service, 0) for service in services]})
+        for reason in reasons:
+            rows = lost[lost["reason"] == reason]
+            of = dict(zip(rows["service"].fillna(""), rows["count_sum"], strict=True))
+            table[reason] = [int(of.get(service, 0)) for service in services]
+        table.insert(2, "linked", table["spans"] - table[reasons].sum(axis=1).astype("int64"))
+        totals = {reason: int(table[reason].sum()) for reason in reasons}
+        return cls(int(table["spans"].sum()), MappingProxyType(totals), table)
+
+    @property
+    def linked(self) -> int:
+        """Spans that are a side of a call."""
+        return self.spans - sum(self.unlinked.values())
+
+    @property
+    def explained_ratio(self) -> float | None:
+        """Share of spans that are a side of a call or need not be one; None without spans."""
+        lost = sum(count for reason, count in self.unlinked.items() if reason not in EXPLAINED)
+        return 1 - lost / self.spans if self.spans else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"spans", "linked", "unlinked": {reason: n}, "explained_ratio", "by_service": {...}}``."""
+        rows = self.by_service.set_index("service")
+        return {
+            "spans": self.spans,
+            "linked": self.linked,
+            "unlinked": dict(self.unlinked),
+            "explained_ratio": self.explained_ratio,
+            "by_service": {
+                str(service): {str(column): int(value) for column, value in row.items()}
+                for service, row in rows.iterrows()
+            },
+        }
+
+    def __str__(self) -> str:
+        if not self.spans:
+            return "no spans"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.unlinked.items() if count)
+        rest = f"; {reasons}" if reasons else ""
+        return f"{self.spans:,} spans, {self.linked:,} in calls ({self.explained_ratio:.1%} explained){rest}"

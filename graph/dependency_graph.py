@@ -1,0 +1,301 @@
+"""The dependency graph of a window: who calls whom, how often, with which errors and durations."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..tracer.window import SECOND_NS, Window
+from .coverage import Coverage
+from .durations import Durations, bucket_middle_s
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import plotly.graph_objects as go
+
+    from .diff import GraphDiff
+
+# Rollups come in steps of this length; a window takes every step that it touches.
+STEP_NS = 10 * SECOND_NS
+ENTRY = "external"
+
+# When one name is seen as several kinds, the one that says most stays.
+_KINDS = ("service", "database", "cache", "messaging", "external", "entry")
+_DURATIONS = {"client": "client_durations", "server": "server_durations", "gap": "gaps"}
+_TABLES = ("edges", "operations", "instances", "unlinked")
+EDGE_COLUMNS = [
+    *("source", "target", "kind"),
+    *("count", "adjusted_count", "rate_per_s", "errors", "client_errors", "server_errors", "error_ratio"),
+    *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
+]
+NODE_COLUMNS = [
+    *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
+    *("server_p50_s", "server_p95_s", "calls_made"),
+]
+
+
+class Rollups(Protocol):
+    """The tables a graph is made of."""
+
+    edges: pa.Table
+    operations: pa.Table
+    instances: pa.Table
+    unlinked: pa.Table
+
+
+@dataclass(frozen=True)
+class DependencyGraph:
+    """An immutable snapshot of the calls in a window.
+
+    An edge is caller -> callee. ``count`` is what was seen, ``adjusted_count`` undoes sampling, ``rate_per_s`` is the
+    adjusted count over the window. Errors count calls in which either side failed. NaN means unknown, never zero: an
+    edge whose client side was not recorded has no client duration. Durations are seconds.
+    """
+
+    rollups: Rollups
+    windows: tuple[Window, ...]
+
+    @classmethod
+    def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
+        """Return the graph of the steps of ``rollups`` that touch ``window``."""
+        first = window.start_ns - window.start_ns % STEP_NS
+
+        def inside(table: pa.Table) -> pa.Table:
+            times = table["time_ns"]
+            return table.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, window.end_ns)))
+
+        tables = [inside(getattr(rollups, name)) for name in _TABLES]
+        return cls(type(rollups)(*tables), (window,))
+
+    @property
+    def window(self) -> Window:
+        """From the first to the last moment that the graph speaks of."""
+        return Window(self.windows[0].start_ns, self.windows[-1].end_ns)
+
+    @property
+    def duration_s(self) -> float:
+        """Observed seconds: the length of the window, gaps between merged windows left out."""
+        return sum(window.duration_ns for window in self.windows) / SECOND_NS
+
+    def merge(self, other: DependencyGraph) -> DependencyGraph:
+        """Return the graph of both; associative and commutative. The two must not hold the same spans."""
+        tables = [pa.concat_tables([getattr(self.rollups, name), getattr(other.rollups, name)]) for name in _TABLES]
+        return DependencyGraph(type(self.rollups)(*tables), _union(self.windows + other.windows))
+
+    @cached_property
+    def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
+        """The edges as (source, target) pairs in order of name, and the row of each rollup row."""
+        table = self.rollups.edges
+        names = table.select(["caller", "callee", "callee_kind"]).to_pandas()
+        keys = names.groupby(["caller", "callee"], sort=True)
+        number = keys.ngroup().to_numpy()
+        frame = keys.size().index.to_frame(index=False).set_axis(["source", "target"], axis=1)
+        kind = names["callee_kind"].map({kind: i for i, kind in enumerate(_KINDS)}).fillna(len(_KINDS))
+        frame["kind"] = [_KINDS[int(k)] if k < len(_KINDS) else "external" for k in kind.groupby(number).min()]
+        frame.loc[frame["source"] == ENTRY, "kind"] = "entry"
+        return frame, number
+
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """A row per caller -> callee, the busiest first (`EDGE_COLUMNS`)."""
+        frame, number = self._calls
+        table, size = self.rollups.edges, len(frame)
+
+        def total(column: str) -> np.ndarray:
+            return np.bincount(number, table[column].to_numpy(), size).astype(np.int64)
+
+        frame = frame.copy()
+        for column in ("count", "errors", "client_errors", "server_errors"):
+            frame[column] = total(column)
+        frame["adjusted_count"] = total("adjusted_milli") / 1000
+        frame["rate_per_s"] = frame["adjusted_count"] / self.duration_s
+        frame["error_ratio"] = frame["errors"] / frame["count"]
+        for side, durations in self.edge_durations.items():
+            for q in (50, 95):
+                frame[f"{side}_p{q}_s"] = durations.quantile(q / 100)
+        order = ["adjusted_count", "source", "target"]
+        return frame.sort_values(order, ascending=[False, True, True])[list(EDGE_COLUMNS)].reset_index(drop=True)
+
+    @cached_property
+    def edge_durations(self) -> dict[str, Durations]:
+        """Durations by side (client, server, gap); group i is the i-th edge in the order of (source, target)."""
+        frame, number = self._calls
+        return {side: _durations(self.rollups.edges[column], number, len(frame)) for side, column in _DURATIONS.items()}
+
+    @cached_property
+    def edge_dispersion(self) -> np.ndarray:
+        """How much burstier than a Poisson process each edge is (variance / mean of its steps, at least 1).
+
+        In the order of (source, target), as `edge_durations`.
+        """
+        frame, number = self._calls
+        step = self.rollups.edges["time_ns"].to_numpy() // STEP_NS
+        key = pd.MultiIndex.from_arrays([number, step])
+        per_step = pd.Series(self.rollups.edges["count"].to_numpy(), index=key).groupby(level=[0, 1]).sum()
+        edge, count = per_step.index.get_level_values(0).to_numpy(), per_step.to_numpy(dtype=float)
+        steps = max(1.0, self.duration_s * SECOND_NS / STEP_NS)
+        mean = np.bincount(edge, count, len(frame)) / steps
+        return np.maximum(1.0, (np.bincount(edge, count**2, len(frame)) / steps - mean**2) / mean)
+
+    @cached_property
+    def nodes(self) -> pd.DataFrame:
+        """A row per node in order of name (`NODE_COLUMNS`); counts and durations are of the calls it answered."""
+        frame, number = self._calls
+        ids = sorted({*frame["source"], *frame["target"]})
+        index = {node: i for i, node in enumerate(ids)}
+        target = frame["target"].map(index).to_numpy(dtype=np.int64)
+        edges = self.edges
+        answered = edges.groupby("target")[["count", "rate_per_s", "errors"]].sum().reindex(ids)
+        made = edges.groupby("source")["count"].sum().reindex(ids)
+        durations = _durations(self.rollups.edges[_DURATIONS["server"]], target[number], len(ids))
+        nodes = pd.DataFrame({"id": ids, "kind": self._node_kinds(ids), "namespace": self._namespaces(ids)})
+        for column in ("count", "errors"):
+            nodes[column] = answered[column].astype("Int64").to_numpy()
+        nodes["rate_per_s"] = answered["rate_per_s"].to_numpy()
+        nodes["error_ratio"] = (answered["errors"] / answered["count"]).to_numpy()
+        nodes["server_p50_s"], nodes["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
+        nodes["calls_made"] = made.fillna(0).astype("int64").to_numpy()
+        return nodes[list(NODE_COLUMNS)]
+
+    def _node_kinds(self, ids: list[str]) -> list[str]:
+        frame, _ = self._calls
+        callees = frame[frame["kind"] != "entry"]
+        rank = {kind: i for i, kind in enumerate(_KINDS)}
+        best: dict[str, str] = {}
+        for node, kind in zip(callees["target"], callees["kind"], strict=True):
+            best[node] = min(best.get(node, kind), kind, key=lambda k: rank[k])
+        entered = set(frame.loc[frame["kind"] == "entry", "target"])
+        return [
+            "entry" if n == ENTRY and n not in best else "service" if n in entered else best.get(n, "service")
+            for n in ids
+        ]
+
+    def _namespaces(self, ids: list[str]) -> list[str | None]:
+        table = self.rollups.operations
+        if "service_namespace" not in table.column_names:
+            return [None] * len(ids)
+        known = table.group_by("service").aggregate([("service_namespace", "min")]).to_pydict()
+        of = dict(zip(known["service"], known["service_namespace_min"], strict=True))
+        return [of.get(node) for node in ids]
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """How many spans came in, how many are in calls, and the rest by reason and service."""
+        counted = self.rollups.operations.group_by("service").aggregate([("count", "sum")]).to_pydict()
+        spans = {service or "": count for service, count in zip(counted["service"], counted["count_sum"], strict=True)}
+        unlinked = self.rollups.unlinked
+        copies = unlinked.filter(pc.equal(unlinked["reason"], "duplicate"))
+        for service, count in zip(copies["service"].to_pylist(), copies["count"].to_pylist(), strict=True):
+            spans[service or ""] = spans.get(service or "", 0) + count
+        return Coverage.of(spans, unlinked)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the edges (`EDGE_COLUMNS`, units at the end of the names), the busiest first."""
+        return self.edges.copy()
+
+    def nodes_frame(self) -> pd.DataFrame:
+        """Return the nodes (`NODE_COLUMNS`)."""
+        return self.nodes.copy()
+
+    def to_networkx(self) -> nx.DiGraph[str]:
+        """Return a directed graph whose nodes and edges carry the columns of `nodes` and `edges` that are known."""
+        from .export import to_networkx
+
+        return to_networkx(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"window": {"start", "end"}, "nodes": [...], "edges": [...], "coverage": {...}}``."""
+        from .export import to_json
+
+        return to_json(self)
+
+    def to_graphml(self) -> str:
+        """Return GraphML text."""
+        from .export import to_graphml
+
+        return to_graphml(self)
+
+    def to_dot(self) -> str:
+        """Return the graph in Graphviz' language."""
+        from .export import to_dot
+
+        return to_dot(self)
+
+    def to_mermaid(self) -> str:
+        """Return a Mermaid flowchart."""
+        from .export import to_mermaid
+
+        return to_mermaid(self)
+
+    def figure(self, **options: Any) -> go.Figure:
+        """Return the service map as a plotly figure; the options are those of `hypocenter.graph.plot.service_map`."""
+        from .plot import service_map
+
+        return service_map(self, **options)
+
+    def diff(self, other: DependencyGraph) -> GraphDiff:
+        """Return what changed from this graph to ``other``."""
+        from .diff import diff
+
+        return diff(self, other)
+
+    def upstream(self, node: str) -> pd.DataFrame:
+        """Return who depends on ``node`` (see `hypocenter.graph.reach.upstream`)."""
+        from .reach import upstream
+
+        return upstream(self, node)
+
+    def downstream(self, node: str) -> pd.DataFrame:
+        """Return what ``node`` depends on (see `hypocenter.graph.reach.downstream`)."""
+        from .reach import downstream
+
+        return downstream(self, node)
+
+    def entry_points_affected(self, node: str) -> pd.DataFrame:
+        """Return the entry points whose requests may reach ``node`` (see `hypocenter.graph.reach`)."""
+        from .reach import entry_points_affected
+
+        return entry_points_affected(self, node)
+
+    def cut_services(self) -> pd.DataFrame:
+        """Return the nodes without which others can no longer be reached (see `hypocenter.graph.reach`)."""
+        from .reach import cut_services
+
+        return cut_services(self)
+
+    def __repr__(self) -> str:
+        size = f"{len(self.nodes)} nodes, {len(self.edges)} edges, {int(self.edges['count'].sum()):,} calls"
+        return f"<DependencyGraph {self.window}: {size}; {self.coverage}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.edges.head(20)
+        table = shown.to_html(index=False, escape=True, na_rep="", float_format=lambda v: f"{v:.4g}", border=0)
+        more = f"<p>and {len(self.edges) - len(shown)} more edges</p>" if len(self.edges) > len(shown) else ""
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p>{table}{more}"
+
+
+def _union(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Return disjoint windows in order that cover the same moments."""
+    joined: list[Window] = []
+    for window in sorted(windows):
+        if joined and window.start_ns <= joined[-1].end_ns:
+            joined[-1] = Window(joined[-1].start_ns, max(joined[-1].end_ns, window.end_ns))
+        else:
+            joined.append(window)
+    return tuple(joined)
+
+
+def _durations(column: pa.ChunkedArray, number: np.ndarray, size: int) -> Durations:
+    """Return the histograms of ``column`` added up per group ``number`` of their rows."""
+    lists = column.combine_chunks()
+    row = pc.list_parent_indices(lists).to_numpy()
+    entries = pc.list_flatten(lists)
+    bucket, count = (entries.field(name).to_numpy().astype(np.int64) for name in ("bucket", "count"))
+    return Durations.of(size, number[row], bucket_middle_s(bucket), count)

@@ -1,0 +1,204 @@
+"""What changed between two graphs: calls that appeared, vanished, or changed in rate, errors or duration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..tracer.window import to_rfc3339
+
+if TYPE_CHECKING:
+    from .dependency_graph import DependencyGraph
+
+Floats = npt.NDArray[np.float64]
+DIFF_COLUMNS = ["source", "target", "change", "measure", "before", "after", "effect", "p_value", "is_significant"]
+# The share of edges without a change that may be called changed (Benjamini and Hochberg 1995).
+FALSE_DISCOVERY_RATE = 0.01
+# With enough traffic any difference is beyond chance; below these nobody would act. Ratios, but for the error ratio.
+LEAST_EFFECT = {"rate_per_s": 1.25, "error_ratio": 0.005, "client_p50_s": 1.1, "server_p50_s": 1.1, "gap_p50_s": 1.1}
+# A variance seen in few calls is drawn towards this one of log seconds, which counts as so many calls.
+_PRIOR_VARIANCE, _PRIOR_WEIGHT = 0.25, 3.0
+
+
+@dataclass(frozen=True)
+class GraphDiff:
+    """The changes from ``before`` to ``after``.
+
+    ``table`` has a row per edge that appeared or vanished and a row per edge and measure seen in both, the most certain
+    change first: ``effect`` is after / before (of durations: of the geometric means of 1 ms + duration), for
+    ``error_ratio`` the difference; ``p_value`` is two-sided; ``is_significant`` holds the false discoveries to 1 % and
+    asks for an effect of `LEAST_EFFECT`. NaN is unknown: that side has no such measure.
+    """
+
+    before: DependencyGraph
+    after: DependencyGraph
+    table: pd.DataFrame
+
+    @property
+    def appeared(self) -> pd.DataFrame:
+        """Edges that only ``after`` has."""
+        return self._with("appeared")
+
+    @property
+    def vanished(self) -> pd.DataFrame:
+        """Edges that only ``before`` has."""
+        return self._with("vanished")
+
+    @property
+    def changed(self) -> pd.DataFrame:
+        """Edges in both whose rate, error ratio or duration changed significantly."""
+        return self._with("changed").query("is_significant").reset_index(drop=True)
+
+    def _with(self, change: str) -> pd.DataFrame:
+        return self.table[self.table["change"] == change].reset_index(drop=True)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return every comparison (`DIFF_COLUMNS`)."""
+        return self.table.copy()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"before", "after", "appeared", "vanished", "changed"}``, ready for JSON."""
+        from .export import records
+
+        windows = {
+            name: {"start": to_rfc3339(graph.window.start_ns), "end": to_rfc3339(graph.window.end_ns)}
+            for name, graph in (("before", self.before), ("after", self.after))
+        }
+        changes = {name: records(getattr(self, name)) for name in ("appeared", "vanished", "changed")}
+        return windows | changes
+
+    def __str__(self) -> str:
+        lines = [f"from {self.before.window} to {self.after.window}"]
+        for change in ("appeared", "vanished"):
+            for row in self._with(change).itertuples():
+                rate = row.after if change == "appeared" else row.before
+                doubt = "" if row.is_significant else "; too few calls to be sure"
+                lines.append(f"{change}: {row.source} -> {row.target} ({rate:.3g}/s{doubt})")
+        for row in self.changed.itertuples():
+            lines.append(f"changed: {row.source} -> {row.target}: {_in_words(row)}")
+        return "\n".join([*lines, *([] if len(lines) > 1 else ["no significant change"])])
+
+    def _repr_html_(self) -> str:
+        shown = self.table[self.table["is_significant"] | (self.table["change"] != "changed")]
+        return str(shown.to_html(index=False, escape=True, na_rep="", float_format=lambda v: f"{v:.4g}", border=0))
+
+
+def _in_words(row: Any) -> str:
+    chance = f"p {row.p_value:.1g}" if row.p_value >= 1e-9 else "p < 1e-9"
+    if row.measure == "error_ratio":
+        return f"errors {row.before:.2%} -> {row.after:.2%} ({chance})"
+    if row.measure == "rate_per_s":
+        return f"rate {row.before:.3g}/s -> {row.after:.3g}/s (x{row.effect:.2f}, {chance})"
+    name = row.measure.removesuffix("_s").replace("_", " ")
+    return f"{name} {row.before * 1e3:.3g} ms -> {row.after * 1e3:.3g} ms (x{row.effect:.2f}, {chance})"
+
+
+def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
+    """Return the changes of every edge.
+
+    Notes
+    -----
+    Rates are compared by their variance from step to step, since traffic is burstier than a Poisson process; error
+    ratios by the two-proportion z-test; durations by Welch's test on log(1 ms + duration) from the histograms. An edge
+    on one side only is as improbable as all its n calls falling there: (T_own / (T_before + T_after))^n.
+    """
+    edges = [graph.edges.set_index(["source", "target"]).sort_index() for graph in (before, after)]
+    both = edges[0].index.intersection(edges[1].index)
+    parts = [
+        _one_sided(before, after, edges[0], both, "vanished"),
+        _one_sided(after, before, edges[1], both, "appeared"),
+    ]
+    rows = [index.get_indexer(both) for index in (edges[0].index, edges[1].index)]
+    old, new = (frame.iloc[r] for frame, r in zip(edges, rows, strict=True))
+    parts.append(_compared(both, "rate_per_s", old, new, *_rate_test(before, after, old, new, rows)))
+    parts.append(_compared(both, "error_ratio", old, new, *_error_test(old, new)))
+    for side in ("client", "server", "gap"):
+        moments = [g.edge_durations[side] for g in (before, after)]
+        parts.append(_compared(both, f"{side}_p50_s", old, new, *_duration_test(moments, rows)))
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    table["is_significant"] = _discoveries(table["p_value"].to_numpy()) & _is_felt(table)
+    kind = table["change"].map({"appeared": 0, "vanished": 1, "changed": 2})
+    order = table.assign(kind=kind).sort_values(["p_value", "kind", "source", "target", "measure"], kind="stable").index
+    return GraphDiff(before, after, table.loc[order, DIFF_COLUMNS].reset_index(drop=True))
+
+
+def _one_sided(
+    own: DependencyGraph, other: DependencyGraph, edges: pd.DataFrame, both: pd.MultiIndex, change: str
+) -> pd.DataFrame:
+    only = edges.loc[edges.index.difference(both)]
+    share = own.duration_s / (own.duration_s + other.duration_s)
+    rate, zero = only["rate_per_s"].to_numpy(), np.zeros(len(only))
+    frame = only.index.to_frame(index=False)
+    frame["change"], frame["measure"] = change, "rate_per_s"
+    frame["before"], frame["after"] = (rate, zero) if change == "vanished" else (zero, rate)
+    frame["effect"] = 0.0 if change == "vanished" else np.inf
+    frame["p_value"] = share ** only["count"].to_numpy(dtype=float)
+    return frame
+
+
+def _compared(
+    ends: pd.MultiIndex, measure: str, old: pd.DataFrame, new: pd.DataFrame, effect: Floats, z: Floats
+) -> pd.DataFrame:
+    frame = ends.to_frame(index=False)
+    frame["change"], frame["measure"] = "changed", measure
+    frame["before"], frame["after"] = old[measure].to_numpy(), new[measure].to_numpy()
+    frame["effect"], frame["p_value"] = effect, [math.erfc(abs(value) / math.sqrt(2)) for value in z]
+    return frame
+
+
+def _rate_test(
+    before: DependencyGraph,
+    after: DependencyGraph,
+    old: pd.DataFrame,
+    new: pd.DataFrame,
+    rows: list[npt.NDArray[np.intp]],
+) -> tuple[Floats, Floats]:
+    variance = np.zeros(len(old))
+    for graph, edges, row in ((before, old, rows[0]), (after, new, rows[1])):
+        variance += edges["rate_per_s"].to_numpy() / graph.duration_s * graph.edge_dispersion[row]
+    change = (new["rate_per_s"] - old["rate_per_s"]).to_numpy()
+    return (new["rate_per_s"] / old["rate_per_s"]).to_numpy(), change / np.sqrt(variance)
+
+
+def _error_test(old: pd.DataFrame, new: pd.DataFrame) -> tuple[Floats, Floats]:
+    pooled = (old["errors"] + new["errors"]) / (old["count"] + new["count"])
+    error = np.sqrt((pooled * (1 - pooled) * (1 / old["count"] + 1 / new["count"])).to_numpy())
+    change = (new["error_ratio"] - old["error_ratio"]).to_numpy()
+    # All calls failed, or none, on both sides: nothing changed, and there is no error to divide by.
+    return change, np.divide(change, error, out=np.zeros_like(change), where=error > 0)
+
+
+def _duration_test(durations: list[Any], rows: list[npt.NDArray[np.intp]]) -> tuple[Floats, Floats]:
+    (mean_0, square_0), (mean_1, square_1) = (
+        _mean_and_squared_error(d.totals()[row].astype(float), *(m[row] for m in d.log_moments()))
+        for d, row in zip(durations, rows, strict=True)
+    )
+    return np.exp(mean_1 - mean_0), (mean_1 - mean_0) / np.sqrt(square_0 + square_1)
+
+
+def _mean_and_squared_error(count: Floats, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    drawn = (count * variance + _PRIOR_WEIGHT * _PRIOR_VARIANCE) / (count + _PRIOR_WEIGHT)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return mean, np.where(count > 0, drawn / count, np.nan)
+
+
+def _discoveries(p_values: Floats) -> npt.NDArray[np.bool_]:
+    """Return which comparisons stand at the false discovery rate; unknown ones never do."""
+    known = ~np.isnan(p_values)
+    ranked = np.sort(p_values[known])
+    passing = ranked[ranked <= FALSE_DISCOVERY_RATE * np.arange(1, len(ranked) + 1) / max(1, len(ranked))]
+    return known & (p_values <= (passing[-1] if len(passing) else -1.0))
+
+
+def _is_felt(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    least = table["measure"].map(LEAST_EFFECT).to_numpy(dtype=float)
+    effect = table["effect"].to_numpy(dtype=float)
+    is_difference = (table["measure"] == "error_ratio").to_numpy()
+    with np.errstate(divide="ignore"):
+        size = np.where(is_difference, np.abs(effect), np.exp(np.abs(np.log(np.where(is_difference, 1.0, effect)))))
+    return np.asarray(size >= least)

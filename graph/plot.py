@@ -1,0 +1,435 @@
+"""The service map: a dependency graph as a plotly figure, readable at ten, a hundred and a thousand services."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+import plotly.graph_objects as go
+
+from ..errors import GraphError
+from ..tracer.window import to_rfc3339
+from .labels import fitting
+from .layout import Layout, Point, layered
+
+if TYPE_CHECKING:
+    from .dependency_graph import DependencyGraph
+
+Record = dict[str, Any]
+_SHAPES = {
+    "service": "circle",
+    "database": "square",
+    "cache": "diamond",
+    "messaging": "hexagon",
+    "external": "triangle-up",
+    "entry": "circle-open-dot",
+}
+# Light to dark as it gets worse (so that print and colour-blind eyes tell it), from ColorBrewer's YlOrBr and YlGnBu.
+_SCALES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
+    "errors": (
+        "error_ratio",
+        (
+            (0.0, "no errors", "#a8b5c2"),
+            (0.01, "errors to 1 %", "#fec44f"),
+            (0.05, "to 5 %", "#f28a1c"),
+            (0.2, "to 20 %", "#cc4c02"),
+            (math.inf, "over 20 %", "#7f2704"),
+        ),
+    ),
+    "latency": (
+        "p95_s",
+        (
+            (0.01, "p95 to 10 ms", "#b5d9c3"),
+            (0.05, "to 50 ms", "#7fcdbb"),
+            (0.2, "to 200 ms", "#41a6c4"),
+            (1.0, "to 1 s", "#2c5fa8"),
+            (math.inf, "over 1 s", "#17205c"),
+        ),
+    ),
+}
+_UNKNOWN = "#c9c2cf"
+_INK = "#1f2933"
+_WIDTHS = (1.0, 1.8, 3.0, 4.8)
+_CURVE = np.linspace(0.0, 1.0, 11)
+_PAGE_WIDTH_PX = 1360
+_MOST_NAMES = 110
+
+
+def service_map(
+    graph: DependencyGraph,
+    highlight: Sequence[str] = (),
+    symptom: str | None = None,
+    *,
+    colour: str = "errors",
+    focus: str | None = None,
+    hops: int = 1,
+    positions: Mapping[str, Point] | None = None,
+    title: str | None = None,
+) -> go.Figure:
+    """Return the map: depth of call from left to right, line width by rate, colour by errors or latency, shape by kind.
+
+    Parameters
+    ----------
+    highlight : likely origins, the first one first; the way from ``symptom`` to each is drawn boldly.
+    colour : ``errors`` (error ratio) or ``latency`` (95th percentile).
+    focus, hops : show only what lies within so many calls of this node.
+    positions : of an earlier map (``figure.layout.meta["positions"]``), so that nodes keep their order.
+
+    Raises
+    ------
+    GraphError
+        If a named node is not in the graph.
+    """
+    if colour not in _SCALES:
+        raise ValueError(f"colour is one of {', '.join(_SCALES)}; got {colour!r}")
+    namespaces = graph.nodes["namespace"].fillna("")
+    nodes = {node["id"]: node for node in graph.nodes.assign(namespace=namespaces).to_dict("records")}
+    edges = {(edge["source"], edge["target"]): edge for edge in graph.edges.to_dict("records")}
+    for name in [*highlight, *(n for n in (symptom, focus) if n is not None)]:
+        if name not in nodes:
+            raise GraphError(f"no node {name!r} in the graph of {graph.window}")
+    if focus is not None:
+        calls = nx.Graph(list(edges))
+        calls.add_nodes_from(nodes)
+        near = nx.single_source_shortest_path_length(calls, focus, cutoff=hops)
+        nodes = {name: node for name, node in nodes.items() if name in near}
+        edges = {ends: edge for ends, edge in edges.items() if ends[0] in near and ends[1] in near}
+    return _Map(nodes, edges, tuple(highlight), symptom, colour, positions).figure(title or _title(graph, nodes, edges))
+
+
+def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[tuple[str, str], Record]) -> str:
+    services = sum(node["kind"] == "service" for node in nodes.values())
+    rate = sum(edge["rate_per_s"] for edge in edges.values())
+    start, end = (to_rfc3339(time_ns) for time_ns in (graph.window.start_ns, graph.window.end_ns))
+    return f"{services:,} services, {len(edges):,} edges, {_number(rate)} calls/s · {start} to {end}"
+
+
+class _Map:
+    """One drawing: the parts of the figure share the layout and the highlighted path."""
+
+    def __init__(
+        self,
+        nodes: dict[str, Record],
+        edges: dict[tuple[str, str], Record],
+        origins: tuple[str, ...],
+        symptom: str | None,
+        colour: str,
+        positions: Mapping[str, Point] | None,
+    ) -> None:
+        self.nodes, self.edges, self.origins, self.symptom = nodes, edges, origins, symptom
+        self.measure, self.scale = _SCALES[colour]
+        for record in edges.values():
+            record["p95_s"] = _first_known(record["client_p95_s"], record["server_p95_s"])
+        for record in nodes.values():
+            record["p95_s"] = record["server_p95_s"]
+        self.calls: nx.DiGraph[str] = nx.DiGraph()
+        self.calls.add_nodes_from(nodes)
+        self.calls.add_edges_from((u, v, {"weight": edge["adjusted_count"]}) for (u, v), edge in edges.items())
+        groups = {name: node["namespace"] for name, node in nodes.items() if node["namespace"]}
+        self.layout: Layout = layered(self.calls, groups if len(set(groups.values())) > 1 else {}, positions)
+        self.path = self._path()
+        rows = max((y for _, y in self.layout.positions.values()), default=0.0) - min(
+            (y for _, y in self.layout.positions.values()), default=0.0
+        )
+        self.height_px = int(min(1100, max(460, 190 + 62 * (rows + 1))))
+        self.radius_px = self._radii()
+
+    def _path(self) -> list[tuple[str, str]]:
+        """Return the calls between the symptom and each origin, the shortest way with the calls, else against them."""
+        path: dict[tuple[str, str], None] = {}
+        for origin in self.origins:
+            if self.symptom is None or self.symptom == origin:
+                continue
+            for walk in (self.calls, self.calls.to_undirected(as_view=True)):
+                if nx.has_path(walk, self.symptom, origin):
+                    steps = nx.shortest_path(walk, self.symptom, origin)
+                    for u, v in itertools.pairwise(steps):
+                        path[(u, v) if (u, v) in self.edges else (v, u)] = None
+                    break
+        return list(path)
+
+    def _radii(self) -> dict[str, float]:
+        base = float(np.interp(len(self.nodes), [8, 40, 120, 400, 1200], [16, 11, 7.5, 4.5, 3]))
+        rate = {n: _first_known(node["rate_per_s"], 0.0) for n, node in self.nodes.items()}
+        most = max(rate.values(), default=0.0) or 1.0
+        radius = {n: base * (0.75 + 0.6 * math.sqrt(r / most)) for n, r in rate.items()}
+        for name in (*self.origins, *([self.symptom] if self.symptom else [])):
+            if name in radius:
+                radius[name] = max(radius[name], 9.0)
+        return radius
+
+    def _class(self, value: Any) -> int | None:
+        """Return the number of the colour that a value has, None for an unknown value."""
+        if value is None or math.isnan(value):
+            return None
+        return next(i for i, (limit, *_) in enumerate(self.scale) if value <= limit)
+
+    def _colour(self, number: int | None) -> str:
+        return _UNKNOWN if number is None else self.scale[number][2]
+
+    def _fill(self, node: Record) -> str:
+        return _INK if node["kind"] == "entry" else self._colour(self._class(node[self.measure]))
+
+    def figure(self, title: str) -> go.Figure:
+        lanes = [lane for lane in self.layout.lanes if lane.name]
+        figure = go.Figure()
+        figure.add_traces([*self._lines(), *self._bold_path(), *self._halos(), *self._marks(), *self._names()])
+        figure.add_trace(self._hover_of_edges())
+        figure.add_traces(list(self._legend()))
+        xs = [x for x, _ in self.layout.positions.values()] or [0.0]
+        for i, lane in enumerate(lanes):
+            figure.add_shape(
+                type="rect", layer="below", x0=min(xs) - 0.6, x1=max(xs) + 0.6, y0=lane.low - 0.5, y1=lane.high + 0.5,
+                fillcolor="#f4f6f8" if i % 2 else "#eaeff4", line_width=0,
+            )  # fmt: skip
+            figure.add_annotation(
+                x=min(xs) - 0.58, y=lane.high + 0.48, text=f"<b>{_text(lane.name, 40)}</b>", showarrow=False,
+                xanchor="left", yanchor="top", font={"size": 11, "color": "#52606d"},
+            )  # fmt: skip
+        x_range, y_range = self._ranges()
+        figure.update_layout(
+            title={"text": _text(title, 200), "font": {"size": 15}},
+            template="plotly_white", font={"family": "Helvetica, Arial, sans-serif", "color": _INK},
+            height=self.height_px, margin={"l": 20, "r": 20, "t": 46, "b": 60}, hovermode="closest",
+            legend={
+                "orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemclick": False, "itemdoubleclick": False,
+            },
+            xaxis={"visible": False, "range": x_range}, yaxis={"visible": False, "range": y_range},
+            plot_bgcolor="white", paper_bgcolor="white",
+            meta={"positions": {name: list(point) for name, point in self.layout.positions.items()}},
+        )  # fmt: skip
+        return figure
+
+    def _ranges(self) -> tuple[list[float], list[float]]:
+        points = [*self.layout.positions.values(), *(p for route in self.layout.routes.values() for p in route)]
+        xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
+        side = max(0.6, (max(xs) - min(xs)) * 0.05)
+        return [min(xs) - side, max(xs) + side], [min(ys) - 1.0, max(ys) + 1.0]
+
+    def _curve(self, caller: str, callee: str) -> np.ndarray:
+        """Return points (n, 2) of the smooth line of a call, horizontal at its ends and bends."""
+        start, end = self.layout.positions[caller], self.layout.positions[callee]
+        if caller == callee:
+            turn = _CURVE[:, None] * 2 * np.pi
+            return np.asarray(start) + np.hstack([0.22 * np.sin(turn), 0.35 * (1 - np.cos(turn))])
+        stops = [start, *self.layout.routes.get((caller, callee), ()), end]
+        parts = []
+        for (x0, y0), (x1, y1) in itertools.pairwise(stops):
+            reach = (x1 - x0) * 0.45
+            # A call back to the left bows downwards, clear of the call that it answers.
+            bow = -0.9 if x1 <= x0 and len(stops) == 2 else 0.0
+            control = np.array([[x0, y0], [x0 + reach, y0 + bow], [x1 - reach, y1 + bow], [x1, y1]])
+            t = _CURVE[:, None]
+            weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
+            parts.append(weights @ control)
+        return np.vstack(parts)
+
+    def _lines(self) -> Iterable[go.Scatter]:
+        """Yield the calls, one trace for all of a colour and width, healthy and light ones first."""
+        most = max((edge["rate_per_s"] for edge in self.edges.values()), default=0.0) or 1.0
+        bins: dict[tuple[int, int], list[tuple[str, str]]] = {}
+        for ends, edge in self.edges.items():
+            number = self._class(edge[self.measure])
+            share = 1 + math.log10(max(edge["rate_per_s"] / most, 1e-3)) / 3
+            bins.setdefault((-1 if number is None else number, min(3, int(share * 4))), []).append(ends)
+        faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.55, 0.3]))
+        thin = float(np.interp(len(self.edges), [60, 600, 2000], [1.0, 0.7, 0.5]))
+        for (number, width), calls in sorted(bins.items()):
+            yield self._line(
+                calls,
+                self._colour(None if number < 0 else number),
+                _WIDTHS[width] * thin,
+                opacity=faint if number <= 0 else max(faint, 0.85),
+                dash="dot" if number < 0 else "solid",
+            )
+
+    def _line(
+        self, calls: Sequence[tuple[str, str]], colour: str, width: float, *, opacity: float, dash: str = "solid"
+    ) -> go.Scatter:
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        sizes: list[float] = []
+        gaps: list[float] = []
+        arrow = float(np.interp(len(self.edges), [60, 600, 2000], [7, 5, 3])) + 2.2 * width
+        for caller, callee in calls:
+            points = self._curve(caller, callee)
+            xs += [*points[:, 0].tolist(), None]
+            ys += [*points[:, 1].tolist(), None]
+            # Only the last point shows a marker; it keeps off the node by its radius.
+            sizes += [0.0] * (len(points) - 1) + [arrow, 0.0]
+            gaps += [0.0] * (len(points) - 1) + [self.radius_px[callee], 0.0]
+        return go.Scatter(
+            x=xs, y=ys, mode="lines+markers", hoverinfo="skip", showlegend=False, opacity=opacity,
+            line={"color": colour, "width": width, "dash": dash},
+            marker={
+                "symbol": "arrow", "size": sizes, "angleref": "previous", "standoff": gaps, "color": colour,
+                "opacity": 1, "line": {"width": 0},
+            },
+        )  # fmt: skip
+
+    def _bold_path(self) -> list[go.Scatter]:
+        if not self.path:
+            return []
+        return [
+            self._line(self.path, "#ffffff", 8.0, opacity=1.0),
+            self._line(self.path, _INK, 4.0, opacity=1.0),
+        ]
+
+    def _halos(self) -> list[go.Scatter]:
+        marked = [(n, "#ffd166") for n in self.origins if n in self.nodes]
+        if self.symptom is not None and self.symptom in self.nodes and self.symptom not in self.origins:
+            marked.append((self.symptom, "#9ad0f5"))
+        if not marked:
+            return []
+        return [
+            go.Scatter(
+                x=[self.layout.positions[n][0] for n, _ in marked], y=[self.layout.positions[n][1] for n, _ in marked],
+                mode="markers", hoverinfo="skip", showlegend=False,
+                marker={"size": [2 * self.radius_px[n] + 18 for n, _ in marked], "color": [c for _, c in marked],
+                        "line": {"color": _INK, "width": 3}, "opacity": 1},
+            )
+        ]  # fmt: skip
+
+    def _marks(self) -> list[go.Scatter]:
+        names = list(self.nodes)
+        return [
+            go.Scatter(
+                x=[self.layout.positions[n][0] for n in names], y=[self.layout.positions[n][1] for n in names],
+                mode="markers", showlegend=False, text=[self._node_text(n) for n in names],
+                hovertemplate="%{text}<extra></extra>",
+                marker={
+                    "symbol": [_SHAPES.get(self.nodes[n]["kind"], "circle") for n in names],
+                    "size": [2 * self.radius_px[n] for n in names],
+                    "color": [self._fill(self.nodes[n]) for n in names],
+                    "line": {"color": "#3e4c59", "width": 1.2 if len(names) < 300 else 0.6}, "opacity": 1,
+                },
+            )
+        ]  # fmt: skip
+
+    def _names(self) -> list[go.Scatter]:
+        """Return the names that fit: the highlighted ones, then by errors and traffic."""
+        marked = {*self.origins, *([self.symptom] if self.symptom else []), *(n for ends in self.path for n in ends)}
+
+        def importance(name: str) -> tuple[Any, ...]:
+            node = self.nodes[name]
+            number = self._class(node["error_ratio"]) if self.measure == "error_ratio" else 0
+            return (
+                name not in marked,
+                node["kind"] != "entry",
+                -(number or 0) // 3,
+                -_first_known(node["rate_per_s"], 0.0),
+                name,
+            )
+
+        names = sorted(self.nodes, key=importance)
+        roles = {self.symptom: "symptom"} | dict.fromkeys(self.origins, "likely origin")
+        base = 12 if len(names) <= 40 else 11 if len(names) <= 200 else 10
+        fonts = [base + 2 if n in marked else base for n in names]
+        texts = [f"{roles[n]}\n{_short(n)}" if n in roles else _short(n) for n in names]
+        (x0, x1), (y0, y1) = self._ranges()
+        scale = np.array([_PAGE_WIDTH_PX / (x1 - x0), (self.height_px - 106) / (y1 - y0)])
+        points = np.array([self.layout.positions[n] for n in names]).reshape(-1, 2)
+        radii = [self.radius_px[n] for n in names]
+        sides = fitting((points - [x0, y0]) * scale, radii, texts, fonts, _PAGE_WIDTH_PX, _MOST_NAMES)
+        shown = [i for i, side in enumerate(sides) if side is not None or names[i] in marked]
+        return [
+            go.Scatter(
+                x=[points[i][0] for i in shown], y=[points[i][1] for i in shown], mode="markers+text", hoverinfo="skip",
+                showlegend=False, marker={"size": [2 * radii[i] for i in shown], "opacity": 0},
+                text=[_bold(texts[i], names[i] in marked) for i in shown],
+                textposition=[sides[i] or "bottom center" for i in shown],
+                textfont={"size": [fonts[i] for i in shown], "color": _INK},
+            )
+        ]  # fmt: skip
+
+    def _hover_of_edges(self) -> go.Scatter:
+        middles = {ends: (curve := self._curve(*ends))[len(curve) // 2] for ends in self.edges}
+        return go.Scatter(
+            x=[point[0] for point in middles.values()], y=[point[1] for point in middles.values()], mode="markers",
+            showlegend=False, marker={"size": 10, "opacity": 0}, text=[self._edge_text(ends) for ends in self.edges],
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+
+    def _node_text(self, name: str) -> str:
+        node = self.nodes[name]
+        where = f" in {_text(node['namespace'], 60)}" if node["namespace"] else ""
+        callers, callees = self.calls.in_degree(name), self.calls.out_degree(name)
+        lines = [f"<b>{_text(name, 120)}</b>", f"{node['kind']}{where}"]
+        if node["kind"] != "entry":
+            lines += [f"{_number(node['rate_per_s'])} calls/s answered, errors {_percent(node['error_ratio'])}"]
+            lines += [f"server p50 {_time(node['server_p50_s'])}, p95 {_time(node['server_p95_s'])}"]
+        return "<br>".join([*lines, f"called by {callers}, calls {callees}"])
+
+    def _edge_text(self, ends: tuple[str, str]) -> str:
+        edge = self.edges[ends]
+        return "<br>".join(
+            [
+                f"<b>{_text(ends[0], 120)} → {_text(ends[1], 120)}</b>",
+                f"{_number(edge['rate_per_s'])} calls/s ({edge['count']:,}), errors {_percent(edge['error_ratio'])}",
+                f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
+                f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
+                f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
+            ]
+        )
+
+    def _legend(self) -> Iterable[go.Scatter]:
+        kinds = {node["kind"] for node in self.nodes.values()}
+        for kind, shape in _SHAPES.items():
+            if kind in kinds:
+                yield _legend_entry(
+                    kind,
+                    {
+                        "symbol": shape,
+                        "color": "white" if kind != "entry" else _INK,
+                        "line": {"color": _INK, "width": 1.5},
+                    },
+                )
+        classes = {self._class(record[self.measure]) for record in self.edges.values()}
+        for number, (_, name, colour) in enumerate(self.scale):
+            if number in classes:
+                yield _legend_entry(name, {"symbol": "square", "color": colour})
+        if None in classes:
+            yield _legend_entry(f"{self.measure.split('_')[0]} unknown", {"symbol": "square", "color": _UNKNOWN})
+        yield _legend_entry("line width: calls/s", {"symbol": "line-ew", "line": {"color": "#a8b5c2", "width": 4}})
+
+
+def _legend_entry(name: str, marker: Record) -> go.Scatter:
+    return go.Scatter(x=[None], y=[None], mode="markers", name=name, marker={"size": 11} | marker, hoverinfo="skip")
+
+
+def _text(value: str, limit: int) -> str:
+    """Return text that plotly shows as it is: telemetry may hold markup, and its names may be endless."""
+    printable = "".join(c if c.isprintable() else " " for c in value)
+    return html.escape(printable if len(printable) <= limit else printable[: limit - 1] + "…", quote=False)
+
+
+def _short(name: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in (name if len(name) <= 28 else name[:27] + "…"))
+
+
+def _bold(text: str, bold: bool) -> str:
+    shown = "<br>".join(html.escape(line, quote=False) for line in text.split("\n"))
+    return f"<b>{shown}</b>" if bold else shown
+
+
+def _first_known(*values: float) -> float:
+    return next((value for value in values if not math.isnan(value)), math.nan)
+
+
+def _number(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2%}"
+
+
+def _time(value_s: float) -> str:
+    if math.isnan(value_s):
+        return "unknown"
+    return f"{value_s:.3g} s" if abs(value_s) >= 1 else f"{value_s * 1e3:.3g} ms"

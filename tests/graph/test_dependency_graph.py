@@ -1,0 +1,224 @@
+"""The snapshot of a window: its edges, nodes, coverage, blast radius, and what each export says of them."""
+
+import io
+import json
+import xml.etree.ElementTree as ET
+
+import networkx as nx
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollup_tables import edge, graph, histogram, rollups
+
+from hypocenter.errors import GraphError
+from hypocenter.graph.dependency_graph import EDGE_COLUMNS, DependencyGraph
+from hypocenter.graph.export import to_grafana, to_mermaid, to_node_link
+from hypocenter.tracer.window import SECOND_NS, Window
+
+HOSTILE = '<script>alert("x")</script>\n&\0'
+
+
+def shop() -> DependencyGraph:
+    return graph(
+        edge("external", "web", 100, errors=5),
+        edge("web", "cart", 60, errors=6),
+        edge("web", "orders", 40),
+        edge("cart", "redis", 60, callee_kind="cache"),
+        edge("orders", "redis", 20, callee_kind="cache"),
+        edge("orders", "db", 80, callee_kind="database"),
+        end_s=20,
+    )
+
+
+def test_steps_of_an_edge_are_added_and_others_left_out() -> None:
+    made = graph(edge("a", "b", 3, errors=1), edge("a", "b", 4, at_s=10), edge("a", "b", 99, at_s=20), end_s=20)
+    (row,) = made.edges[["source", "target", "count", "errors", "error_ratio", "rate_per_s"]].to_dict("records")
+    assert row == {"source": "a", "target": "b", "count": 7, "errors": 1, "error_ratio": 1 / 7, "rate_per_s": 7 / 20}
+
+
+def test_a_window_takes_every_step_that_it_touches() -> None:
+    tables = rollups(edge("a", "b", 1, at_s=0), edge("a", "b", 2, at_s=10), edge("a", "b", 4, at_s=20))
+    made = DependencyGraph.of(tables, Window(15 * SECOND_NS, 21 * SECOND_NS))
+    assert made.edges["count"].tolist() == [6]
+
+
+def test_rate_undoes_sampling_and_count_does_not() -> None:
+    made = graph(edge("a", "b", 10, adjusted_milli=80_000))
+    assert made.edges.loc[0, ["count", "adjusted_count", "rate_per_s"]].tolist() == [10, 80, 8]
+
+
+def test_quantiles_are_those_of_all_steps_together() -> None:
+    made = graph(
+        edge("a", "b", 10, client_durations=histogram({0.001: 10})),
+        edge("a", "b", 10, at_s=10, client_durations=histogram({0.064: 9, 1.0: 1})),
+        end_s=20,
+    )
+    assert made.edges.loc[0, "client_p50_s"] == pytest.approx(0.001, rel=0.03)
+    assert made.edges.loc[0, "client_p95_s"] == pytest.approx(0.064, rel=0.03)
+
+
+def test_a_side_that_was_not_recorded_has_no_duration() -> None:
+    made = graph(edge("a", "db", callee_kind="database", client_durations=histogram({0.01: 10})))
+    assert made.edges[["server_p50_s", "gap_p50_s"]].isna().all(axis=None)
+    assert made.to_json()["edges"][0]["server_p50_s"] is None
+
+
+def test_negative_gaps_are_kept() -> None:
+    made = graph(edge("a", "b", 1, gaps=[{"bucket": -161, "count": 1}]))
+    assert made.edges.loc[0, "gap_p50_s"] == pytest.approx(-1024e-9, rel=0.03)
+
+
+def test_node_kind_is_what_its_edges_say_and_a_service_is_a_service() -> None:
+    made = graph(edge("external", "web"), edge("web", "db", callee_kind="database"), edge("web", "db2"),
+                 edge("cart", "db2", callee_kind="external"))  # fmt: skip
+    kinds = dict(zip(made.nodes["id"], made.nodes["kind"], strict=True))
+    assert kinds == {"external": "entry", "web": "service", "db": "database", "db2": "service", "cart": "service"}
+
+
+def test_node_that_nobody_calls_has_unknown_traffic() -> None:
+    web = graph(edge("external", "web", 4), edge("web", "db", 8)).nodes.set_index("id")
+    assert pd.isna(web.loc["external", "count"])
+    assert web.loc["web", ["count", "calls_made"]].tolist() == [4, 8]
+
+
+def test_empty_window_is_an_empty_graph() -> None:
+    made = graph()
+    assert made.edges.columns.tolist() == EDGE_COLUMNS
+    assert made.to_json() == {
+        "window": {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:10Z"},
+        "nodes": [],
+        "edges": [],
+        "coverage": {"spans": 0, "linked": 0, "unlinked": {}, "explained_ratio": None, "by_service": {}},
+    }
+
+
+def test_coverage_counts_every_span_once() -> None:
+    lost = (("web", "in-process", 3), ("web", "client-without-peer", 1), ("cart", "duplicate", 2))
+    coverage = graph(edge("web", "cart"), spans={"web": 10, "cart": 5}, unlinked=lost).coverage
+    assert coverage.to_dict() == {
+        "spans": 17,
+        "linked": 11,
+        "unlinked": {"client-without-peer": 1, "duplicate": 2, "in-process": 3},
+        "explained_ratio": pytest.approx(16 / 17),
+        "by_service": {
+            "cart": {"spans": 7, "linked": 5, "client-without-peer": 0, "duplicate": 2, "in-process": 0},
+            "web": {"spans": 10, "linked": 6, "client-without-peer": 1, "duplicate": 0, "in-process": 3},
+        },
+    }
+
+
+def test_json_follows_its_contract() -> None:
+    made = json.loads(json.dumps(shop().to_json(), allow_nan=False))
+    assert list(made) == ["window", "nodes", "edges", "coverage"]
+    assert {"id": "redis", "kind": "cache"}.items() <= next(n for n in made["nodes"] if n["id"] == "redis").items()
+    expected = {"source": "web", "target": "cart", "kind": "service", "count": 60, "errors": 6, "error_ratio": 0.1}
+    assert expected.items() <= next(e for e in made["edges"] if e["target"] == "cart").items()
+
+
+edges_anywhere = st.lists(
+    st.builds(
+        lambda caller, callee, step, count, size: edge(
+            caller, callee, count, at_s=10 * step, client_durations=histogram({2.0**size: count})
+        ),
+        st.sampled_from("abc"),
+        st.sampled_from("abc"),
+        st.integers(0, 5),
+        st.integers(1, 9),
+        st.integers(-10, 3),
+    ),
+    max_size=12,
+)
+
+
+@given(edges_anywhere, st.integers(1, 5), st.randoms())
+@settings(max_examples=50, deadline=None)
+def test_merge_of_two_windows_is_the_graph_of_both(edges: list, cut: int, random) -> None:
+    random.shuffle(edges)
+    early = DependencyGraph.of(rollups(*edges), Window(0, cut * 10 * SECOND_NS))
+    late = DependencyGraph.of(rollups(*edges), Window(cut * 10 * SECOND_NS, 60 * SECOND_NS))
+    whole = DependencyGraph.of(rollups(*edges), Window(0, 60 * SECOND_NS)).to_json()
+    assert early.merge(late).to_json() == late.merge(early).to_json() == whole
+
+
+def test_rate_of_merged_windows_leaves_out_the_gap_between() -> None:
+    tables = rollups(edge("a", "b", 10), edge("a", "b", 30, at_s=90))
+    first = DependencyGraph.of(tables, Window(0, 10 * SECOND_NS))
+    last = DependencyGraph.of(tables, Window(90 * SECOND_NS, 100 * SECOND_NS))
+    assert first.merge(last).edges["rate_per_s"].tolist() == [2.0]
+
+
+def test_networkx_carries_what_is_known() -> None:
+    made = shop().to_networkx()
+    assert nx.has_path(made, "external", "db")
+    assert made.edges["web", "cart"]["errors"] == 6
+    assert "client_p50_s" not in made.edges["web", "cart"]
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "a b", "日本", '"];'])
+def test_every_export_survives_hostile_names(name: str) -> None:
+    made = graph(edge("web", name, 5, errors=1))
+    read = nx.read_graphml(io.BytesIO(made.to_graphml().encode()))
+    assert read.number_of_edges() == 1
+    assert json.loads(json.dumps(made.to_json()))["edges"][0]["target"] == name
+    assert nx.node_link_graph(to_node_link(made), edges="links").has_edge("web", name)
+    assert "<script" not in made._repr_html_() and "<script" not in to_mermaid(made)
+    assert to_mermaid(made).count("\n") == 4
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    assert f'"web" -> "{quoted}"' in made.to_dot()
+    assert to_grafana(made)["edges"][0]["id"] == json.dumps(["web", name])
+
+
+def test_graphml_is_well_formed_xml_with_named_keys() -> None:
+    root = ET.fromstring(shop().to_graphml())
+    assert {key.get("attr.name") for key in root if key.tag.endswith("key")} >= {"kind", "count", "error_ratio"}
+
+
+def test_downstream_multiplies_calls_along_the_way() -> None:
+    found = shop().downstream("web").set_index("id")["calls_per_call"].to_dict()
+    assert found == pytest.approx({"cart": 0.6, "orders": 0.4, "redis": 0.8, "db": 0.8})
+
+
+def test_upstream_shares_say_by_way_of_whom_calls_come() -> None:
+    found = shop().upstream("redis").set_index("id")[["hops", "share"]].to_dict("index")
+    assert found == {
+        "cart": {"hops": 1, "share": 0.75},
+        "orders": {"hops": 1, "share": 0.25},
+        "web": {"hops": 2, "share": 1.0},
+        "external": {"hops": 3, "share": 1.0},
+    }
+
+
+def test_a_cycle_is_walked_once() -> None:
+    made = graph(edge("external", "a", 10), edge("a", "b", 10), edge("b", "a", 10), edge("b", "b", 10))
+    assert made.downstream("a").set_index("id")["calls_per_call"].to_dict() == {"b": 0.5}
+    assert made.upstream("b")["id"].tolist() == ["a", "external"]
+
+
+def test_entry_points_affected_are_those_that_reach_the_node() -> None:
+    made = graph(
+        edge("external", "web", 30), edge("external", "admin", 70), edge("web", "cart", 5), edge("cron", "cart", 1)
+    )
+    assert made.entry_points_affected("cart")[["id", "hops"]].to_dict("list") == {"id": ["web", "cron"], "hops": [1, 1]}
+    assert made.entry_points_affected("cart")["share"].iloc[0] == 0.3
+
+
+def test_cut_services_are_the_only_way_to_others() -> None:
+    found = shop().cut_services()[["id", "cuts_off", "calls"]].to_dict("records")
+    assert found == [
+        {"id": "web", "cuts_off": 4, "calls": 260},
+        {"id": "orders", "cuts_off": 1, "calls": 80},
+    ]
+
+
+def test_unknown_node_is_refused() -> None:
+    with pytest.raises(GraphError, match="no node 'nope'"):
+        shop().upstream("nope")
+
+
+def test_repr_says_window_size_and_coverage() -> None:
+    text = repr(graph(edge("a", "b", 1234), spans={"a": 4}))
+    assert text == (
+        "<DependencyGraph 1970-01-01T00:00:00Z/1970-01-01T00:00:10Z: 2 nodes, 1 edges, 1,234 calls; "
+        "4 spans, 4 in calls (100.0% explained)>"
+    )

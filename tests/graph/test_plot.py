@@ -1,0 +1,156 @@
+"""The service map: everything is drawn once, positions are stable, and hostile names stay text."""
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from rollup_tables import edge, graph, histogram
+
+from hypocenter.errors import GraphError
+from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.labels import fitting
+from hypocenter.graph.layout import layered
+from hypocenter.graph.plot import service_map
+
+
+def shop(*more: dict[str, Any], **options: Any) -> DependencyGraph:
+    return graph(
+        edge("external", "web", 100),
+        edge("web", "cart", 60, errors=30, client_durations=histogram({0.3: 60})),
+        edge("web", "orders", 40),
+        edge("cart", "redis", 60, callee_kind="cache"),
+        edge("orders", "db", 80, callee_kind="database"),
+        edge("db", "web", 1),
+        *more,
+        **options,
+    )
+
+
+def positions(figure: Any) -> dict[str, list[float]]:
+    return figure.layout.meta["positions"]
+
+
+def drawn_names(figure: Any) -> list[str]:
+    return [text for trace in figure.data if trace.mode == "markers+text" for text in trace.text]
+
+
+def calls_of(edges: list[tuple[str, str]]) -> "nx.DiGraph[str]":
+    return nx.DiGraph(edges)
+
+
+def test_depth_of_call_grows_to_the_right_and_the_entry_stands_left() -> None:
+    x = {name: point[0] for name, point in positions(service_map(shop())).items()}
+    assert x["external"] < x["web"] < x["cart"] == x["orders"] < x["redis"] == x["db"]
+
+
+def test_one_graph_has_one_picture() -> None:
+    assert service_map(shop()).to_json() == service_map(shop()).to_json()
+
+
+def test_known_nodes_keep_their_order_when_others_join() -> None:
+    rng = np.random.default_rng(3)
+    edges = [("external", f"a{i}") for i in range(6)] + [(f"a{rng.integers(6)}", f"b{i}") for i in range(12)]
+    first = layered(calls_of(edges)).positions
+    grown = edges + [(f"a{i}", f"b{(i * 5) % 12}") for i in range(6)] + [("a0", "new")]
+    second = layered(calls_of(grown), anchors=first).positions
+    order = sorted((n for n in first if n[0] == "b"), key=lambda n: first[n][1])
+    assert sorted(order, key=lambda n: second[n][1]) == order
+
+
+def test_a_tree_is_drawn_without_crossings() -> None:
+    edges = [("r", f"a{i}") for i in range(5)] + [(f"a{(i * 3) % 5}", f"b{i}") for i in range(15)]
+    places = layered(calls_of(edges)).positions
+    lines = [(places[u][1], places[v][1]) for u, v in edges if v[0] == "b"]
+    crossings = sum((a - c) * (b - d) < 0 for a, b in lines for c, d in lines)
+    assert crossings == 0
+
+
+def test_no_two_nodes_share_a_place() -> None:
+    rng = np.random.default_rng(5)
+    edges = [(f"n{rng.integers(max(1, i // 2))}", f"n{i}") for i in range(1, 300)] + [("n290", "n0")]
+    groups = {f"n{i}": f"g{i % 7}" for i in range(300)}
+    for made in (layered(calls_of(edges)), layered(calls_of(edges), groups)):
+        rounded = {(round(x, 3), round(y, 3)) for x, y in made.positions.values()}
+        assert len(rounded) == 300
+
+
+def test_groups_stand_in_lanes_of_their_own() -> None:
+    groups = {"web": "front", "cart": "back", "orders": "back"}
+    made = layered(calls_of([("web", "cart"), ("web", "orders"), ("orders", "db")]), groups)
+    bands = {lane.name: (lane.low, lane.high) for lane in made.lanes}
+    inside = {
+        n: next(k for k, (low, high) in bands.items() if low <= y <= high) for n, (_, y) in made.positions.items()
+    }
+    assert inside == groups | {"db": "back"}
+
+
+@pytest.mark.parametrize("edges", [[], [("a", "a")], [("a", "b"), ("b", "a")], [("a", "b"), ("b", "c"), ("c", "a")]])
+def test_odd_graphs_are_drawn(edges: list[tuple[str, str]]) -> None:
+    made = graph(*(edge(u, v) for u, v in edges))
+    assert set(positions(service_map(made))) == {n for ends in edges for n in ends}
+
+
+def test_every_edge_has_one_line_with_one_arrow() -> None:
+    lines = [trace for trace in service_map(shop()).data if trace.mode == "lines+markers"]
+    assert sum(list(trace.x).count(None) for trace in lines) == 6
+    assert sum(sum(size > 0 for size in trace.marker.size) for trace in lines) == 6
+
+
+def test_colour_says_errors_or_latency() -> None:
+    by_errors = {trace.line.color for trace in service_map(shop()).data if trace.mode == "lines+markers"}
+    by_latency = {
+        trace.line.color for trace in service_map(shop(), colour="latency").data if trace.mode == "lines+markers"
+    }
+    assert by_errors == {"#a8b5c2", "#7f2704"}
+    assert by_latency == {"#2c5fa8", "#c9c2cf"}
+
+
+def test_way_from_symptom_to_origin_is_bold_and_named() -> None:
+    figure = service_map(shop(), highlight=["redis"], symptom="web")
+    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == "#1f2933"]
+    assert list(bold.x).count(None) == 2
+    assert "<b>likely origin<br>redis</b>" in drawn_names(figure)
+    assert "<b>symptom<br>web</b>" in drawn_names(figure)
+
+
+def test_focus_shows_only_the_neighbourhood() -> None:
+    assert set(positions(service_map(shop(), focus="cart", hops=1))) == {"web", "cart", "redis"}
+
+
+def test_unknown_names_and_colours_are_refused() -> None:
+    with pytest.raises(GraphError, match="nope"):
+        service_map(shop(), highlight=["nope"])
+    with pytest.raises(ValueError, match="errors, latency"):
+        service_map(shop(), colour="size")
+
+
+def test_markup_in_names_is_shown_as_text() -> None:
+    name = "<script>alert(1)</script>"
+    made = service_map(
+        graph(edge("web", name), namespaces={"web": "<b>", name: "<i>"}), highlight=[name], symptom="web"
+    )
+    page = made.to_html(include_plotlyjs=False)
+    assert "<script>alert" not in page
+    shown = [text for trace in made.data for text in (trace.text or ())] + [a.text for a in made.layout.annotations]
+    assert [text for text in shown if "<script" in text or "<i>" in text] == []
+    assert "<b>likely origin<br>&lt;script&gt;alert(1)&lt;/script&gt;</b>" in shown
+
+
+def test_a_name_gives_way_to_more_important_ones_and_to_nodes() -> None:
+    centres = np.array([[100.0, 50], [100, 38], [100, 26], [3, 80]])
+    sides = fitting(centres, [4.0] * 4, ["service-name"] * 4, [10.0] * 4, 300, most=9)
+    assert sides == ["top center", "middle right", "bottom center", "middle right"]
+
+
+def test_no_more_names_than_asked_are_placed() -> None:
+    centres = np.array([[100.0, 50 * i] for i in range(5)])
+    sides = fitting(centres, [4.0] * 5, ["service-name"] * 5, [10.0] * 5, 300, most=2)
+    assert sides == ["bottom center", "bottom center", None, None, None]
+
+
+def test_a_thousand_services_keep_to_a_hundred_names() -> None:
+    made = graph(*(edge(f"svc-{i // 3}", f"svc-{i}", 1 + i % 50) for i in range(1, 1000)))
+    figure = service_map(made)
+    assert len(positions(figure)) == 1000
+    assert len(drawn_names(figure)) <= 110
