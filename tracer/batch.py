@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -57,6 +57,28 @@ class Batch:
     def rows(self) -> int:
         """Rows over all signals."""
         return sum(table.num_rows for table in self.tables.values())
+
+
+def table_of(schema: pa.Schema, columns: Mapping[str, object], rows: int) -> pa.Table:
+    """Return a table of ``schema`` from arrays by column name; the columns not given are null.
+
+    A plain string or number fills its column; NaN of pandas and numpy is null. Raises ValueError for a column that the
+    schema lacks.
+    """
+    if unknown := set(columns) - set(schema.names):
+        raise ValueError(f"columns {sorted(unknown)} are not of the schema {schema.names}")
+    arrays = []
+    for declared in schema:
+        given, kind = columns.get(declared.name), declared.type
+        if given is None:
+            arrays.append(pa.nulls(rows, kind))
+        elif isinstance(given, (str, int, float)):
+            arrays.append(pa.repeat(pa.scalar(given, kind), rows))
+        elif isinstance(given, (pa.Array, pa.ChunkedArray)):
+            arrays.append(given.cast(kind))
+        else:
+            arrays.append(pa.array(given, kind, from_pandas=True))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def concat(batches: Iterable[Batch]) -> Batch:

@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypocenter.errors import SourceError
 
 from .batch import Batch, concat
-from .readers import nezha, petshop, rcaeval, wide_csv
+from .detect import decode
+from .reader import Reader
+from .readers import (
+    dependency_graph,
+    nezha_logs,
+    nezha_metrics,
+    nezha_traces,
+    petshop_metrics,
+    rcaeval_logs,
+    rcaeval_traces,
+    wide_csv,
+)
+from .source import Source, open_source
 
 if TYPE_CHECKING:
     import networkx as nx
+
+# The readers of a known layout by role.
+_LAYOUTS: dict[str, dict[str, Reader]] = {
+    "nezha": {"metrics": nezha_metrics, "traces": nezha_traces, "logs": nezha_logs},
+    "petshop": {"metrics": petshop_metrics},
+    "rcaeval": {"metrics": wide_csv, "traces": rcaeval_traces, "logs": rcaeval_logs},
+}
 
 
 def read_case_files(paths: Mapping[str, Sequence[Path]], dataset: str | None = None) -> Batch:
     """Return all telemetry of the files in ``paths`` (keys metrics, traces, logs).
 
-    ``dataset`` names the layout; when absent or unknown each file is recognised by its header. Raises SourceError for a
-    file that does not exist, DecodeError for one that cannot be read.
+    ``dataset`` names the layout; when it is absent or unknown, each file is recognised by its content. Raises
+    SourceError for a file that does not exist, DecodeError for one that cannot be read.
     """
-    batches = []
+    batches: list[Batch] = []
     for role in ("metrics", "traces", "logs"):
         for path in paths.get(role, ()):
             if not path.exists():
                 raise SourceError(f"{path}: no such file; paths are relative to --root")
-            batches.append(_read(role, path, dataset))
+            with open_source(path) as source:
+                batches.extend(_read(source, _LAYOUTS.get(dataset or "", {}).get(role)))
     return concat(batches)
 
 
-def _read(role: str, path: Path, dataset: str | None) -> Batch:
-    if role in ("traces", "logs") and dataset != "nezha" and rcaeval.matches(path):
-        return rcaeval.read_traces(path) if role == "traces" else rcaeval.read_logs(path)
-    if role == "traces":
-        return nezha.read_traces(path)
-    if role == "logs":
-        return nezha.read_logs(path)
-    if dataset == "nezha" or (dataset != "petshop" and nezha.is_metric_file(path)):
-        return nezha.read_metrics(path)
-    if dataset == "petshop" or petshop.matches(path):
-        return petshop.read_metrics(path)
-    return wide_csv.read_metrics(path)
+def _read(source: Source, known: Reader | None) -> Iterator[Batch]:
+    # A graph may lie beside the metrics of a recording.
+    is_graph = known is not None and dependency_graph.matches(source.head(), source.file_name)
+    return decode(source, dependency_graph if is_graph else known)
 
 
 def read_graph(path: Path) -> nx.DiGraph[str]:
-    """Return the caller -> callee graph of an adjacency matrix in CSV: the row calls the column where the cell is 1."""
-    return petshop.read_graph(path)
+    """Return the caller -> callee graph of a file (`dependency_graph.read_graph`).
+
+    Raises SourceError for a file that does not exist, DecodeError for one that is no graph.
+    """
+    with open_source(path) as source:
+        return dependency_graph.read_graph(source)

@@ -8,8 +8,10 @@ import typer
 
 from ..errors import HypocenterError
 from .evaluate import evaluate
+from .ingest import ingest
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(ingest)
 app.command()(evaluate)
 
 

@@ -33,7 +33,7 @@ def test_nezha_logs_keep_records_with_line_breaks_and_count_broken_ones(tmp_path
     file = tmp_path / "10_00_log.csv.gz"
     log = json.dumps({"log": "ERROR a\nb\n"}).replace('"', '""')
     header = "Timestamp,TimeUnixNano,Node,PodName,Container,TraceID,SpanID,Log"
-    text = f'{header}\nx,5,n1,cart-a1-b2,server,t,s,"{log}"\nx,6,n1,cart-a1-b2,server,t,s,oops\n'
+    text = f'{header}\nx,5,n1,cart-579f59597d-wc2lz,server,t,s,"{log}"\nx,6,n1,cart-579f59597d-wc2lz,server,t,s,oops\n'
     file.write_bytes(gzip.compress(text.encode()))
     batch = read_case_files({"logs": [file]}, "nezha")
     (row,) = batch.table("logs").to_pylist()
@@ -44,7 +44,7 @@ def test_nezha_logs_keep_records_with_line_breaks_and_count_broken_ones(tmp_path
         "cart",
         "n1",
     )
-    assert batch.tally.dropped == {"log record that is not JSON": 1}
+    assert batch.tally.dropped == {"log record without JSON or time": 1}
 
 
 @pytest.mark.parametrize("stamp", ["1700000000", "1700000000000", "1700000000000000000", "2023-11-14T22:13:20Z"])

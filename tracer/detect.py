@@ -1,0 +1,60 @@
+"""Which format a source is in, told by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hypocenter.errors import DecodeError
+
+from .batch import Batch, Tally
+from .reader import Reader
+from .readers import (
+    dependency_graph,
+    nezha_logs,
+    nezha_metrics,
+    nezha_traces,
+    petshop_metrics,
+    rcaeval_label,
+    rcaeval_logs,
+    rcaeval_traces,
+    wide_csv,
+)
+from .source import Source
+
+# The first that matches reads the source: what is recognised by more stands before what is recognised by less.
+READERS: tuple[Reader, ...] = (
+    nezha_traces,
+    nezha_logs,
+    nezha_metrics,
+    rcaeval_traces,
+    rcaeval_logs,
+    rcaeval_label,
+    petshop_metrics,
+    dependency_graph,
+    wide_csv,
+)
+
+
+def detect(source: Source, among: Sequence[Reader] | None = None) -> Reader:
+    """Return the first reader (of ``among``, else of all) that matches.
+
+    Raises DecodeError that names the known formats when none does, or that the source is empty.
+    """
+    readers = READERS if among is None else among
+    head = source.head()
+    for reader in readers:
+        if reader.matches(head, source.file_name):
+            return reader
+    if not head:
+        raise DecodeError(source.name, "byte 0", source.damage or "the file is empty")
+    known = ", ".join(reader.NAME for reader in readers)
+    raise DecodeError(source.name, "line 1", f"in none of the known formats ({known})")
+
+
+def decode(source: Source, reader: Reader | None = None) -> Iterator[Batch]:
+    """Yield the batches of ``source``; one that broke off is counted after all that came before."""
+    yield from (reader or detect(source)).read(source)
+    if source.damage:
+        tally = Tally()
+        tally.drop("rest of a source that broke off", f"{source.name}: {source.damage}")
+        yield Batch(tally=tally)
