@@ -38,5 +38,7 @@ without_server as (
     where kind in (3, 4) and not has_server_child and peer is not null
       and not (has_parent and service is distinct from parent_service)
 )
-select * from with_server union all by name select * from without_server
+select *, coalesce(client_status = 2, false) as client_error, coalesce(server_status = 2, false) as server_error,
+       case when caller = 'external' then 'external' else 'service' end as caller_kind, cast(null as bigint) as queue_ns
+from (select * from with_server union all by name select * from without_server)
 order by trace_id, start_ns, client_span_id, server_span_id

@@ -3,7 +3,7 @@ with distinct_spans as (
     -- Exports are retried: the earliest copy of (trace_id, span_id) stays.
     select * exclude (copy) from (
         select trace_id, span_id, parent_span_id, name as operation, kind, status, start_ns, duration_ns,
-               start_ns + duration_ns as end_ns, service, pod, adjusted_milli,
+               start_ns + duration_ns as end_ns, service, pod, instance, node, adjusted_milli,
                coalesce(peer_service, peer_address, db_name, db_system, messaging_destination) as peer,
                db_system, messaging_system,
                row_number() over (
@@ -40,13 +40,13 @@ remote_parents as (
            bool_or(kind in (2, 5) or service is distinct from parent_service) as has_server_child
     from with_parent where has_parent group by trace_id, parent_span_id
 )
-select v.trace_id, v.span_id, v.parent_span_id, v.service, v.pod, v.operation, v.parent_operation, v.parent_service,
+select v.trace_id, v.span_id, v.parent_span_id, v.service, v.pod, v.instance, v.node, v.operation, v.parent_operation, v.parent_service,
        -- Data without kinds: crossing into another service tells the server from the client.
        cast(case when v.kind <> 0 then v.kind
                  when not v.has_parent or v.service is distinct from v.parent_service then 2
                  when r.has_remote_child then 3
                  else 1 end as tinyint) as kind,
-       v.kind as given_kind, v.parent_kind, v.status, v.start_ns, v.duration_ns,
+       v.kind as given_kind, v.parent_kind, v.status, v.status = 2 as is_error, v.start_ns, v.duration_ns,
        v.parent_start_ns, v.parent_end_ns - v.parent_start_ns as parent_duration_ns,
        cast(v.duration_ns - coalesce(c.covered_ns, 0) as bigint) as exclusive_ns,
        v.has_parent, not v.has_parent or v.service is distinct from v.parent_service as is_entry,

@@ -1,0 +1,21 @@
+"""Rollups of a window of a store."""
+
+from __future__ import annotations
+
+from ..tracer.store import Store
+from ..tracer.window import MINUTE_NS, Window
+from .link import link
+from .rollup import Rollups, cut, empty, roll_up
+
+# A trace that begins or ends outside the window still explains the spans within.
+_OVERLAP_NS = 5 * MINUTE_NS
+
+
+def rollups(store: Store, window: Window) -> Rollups:
+    """Return the rollups of the steps that start in ``window``, from the spans of ``store``."""
+    around = Window(window.start_ns - _OVERLAP_NS, window.end_ns + _OVERLAP_NS)
+    spans = store.read("spans", around)
+    if not spans.num_rows:
+        return empty()
+    whole = roll_up(link(spans))
+    return Rollups(*(cut(table, window) for table in (whole.edges, whole.operations, whole.instances, whole.unlinked)))
