@@ -1,0 +1,205 @@
+"""What the page shows below the answer: figures with their words and tables, changes, and what was covered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from .answer import clock, name_of, split_ns, subject, symptom_of
+from .traffic import ExemplaryTrace, bounds, duration, exemplary_traces, moved_metrics, panels
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..analysis.plot import Panel
+    from ..analysis.ranking import Candidate, Ranking
+    from ..graph.dependency_graph import DependencyGraph
+
+_EVENTS = 40
+_EDGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure; ``label`` says in words what it shows, ``columns`` and ``rows`` are the same as a table."""
+
+    name: str
+    label: str
+    caption: str
+    figure: Any
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The figures by section, and the tables that have none."""
+
+    window: str
+    map: Drawing | None
+    timelines: tuple[Drawing, ...]
+    traces: tuple[Drawing, ...]
+    events: tuple[tuple[str, str, str, str], ...]
+    more_events: int
+    coverage: tuple[tuple[str, str], ...]
+
+    @property
+    def drawings(self) -> tuple[Drawing, ...]:
+        """All figures of the page."""
+        return (*((self.map,) if self.map else ()), *self.timelines, *self.traces)
+
+
+def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) -> Page:
+    """Return the sections; what the telemetry cannot show is left out."""
+    first = ranking.candidates[0] if ranking.candidates else None
+    symptom = symptom_of(first, case)
+    split = split_ns(ranking, case)
+    window = bounds(case)
+    events = _events(case)
+    return Page(
+        window="no spans or metrics" if window is None else f"{clock(window[0])} to {clock(window[1])}",
+        map=None if graph is None else _map(graph, first if ranking.outcome == "ranked" else None, symptom),
+        timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case, events))),
+        traces=() if first is None or ranking.outcome != "ranked" else tuple(_traces(case, first, split)),
+        events=tuple(events[:_EVENTS]),
+        more_events=max(0, len(events) - _EVENTS),
+        coverage=tuple(_coverage(case)),
+    )
+
+
+def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) -> Drawing:
+    from ..graph.plot import service_map
+
+    edges = graph.edges
+    known = set(graph.nodes["id"])
+    wanted = () if origin is None else tuple(dict.fromkeys((subject(origin)[0], origin.service)))
+    origins = [name for name in wanted if name in known][:1]
+    figure = service_map(graph, highlight=origins, symptom=symptom if symptom in known else None)
+    caption = (
+        "No origin stands out." if origin is None else "In bold: the way between the likely origin and where it hurts."
+    )
+    if origin is not None and not origins:
+        caption = f"{origin.entity} is not among the nodes: no call to or from it was recorded."
+    label = f"Service map with {len(known)} nodes and {len(edges)} edges; the table below lists the calls. {caption}"
+    columns = ("caller", "callee", "calls", "calls/s", "errors", "client p95")
+    rows = tuple(
+        (
+            str(e.source),
+            str(e.target),
+            f"{e.calls:,}",
+            f"{e.rate_per_s:.3g}",
+            f"{e.error_ratio:.1%}",
+            "unknown" if pd.isna(e.client_p95_s) else duration(1000 * e.client_p95_s),
+        )
+        for e in edges.drop(columns="kind").rename(columns={"count": "calls"}).head(_EDGES).itertuples()
+    )
+    return Drawing("map", label, caption, figure, columns, rows)
+
+
+def _marks(first: Candidate | None, case: Case, events: list[tuple[str, str, str, str]]) -> dict[str, int]:
+    marks = {}
+    if first is not None and first.onset_ns is not None:
+        marks["onset"] = first.onset_ns
+    marks["alert"] = case.alert_ns
+    return marks
+
+
+def _timelines(case: Case, first: Candidate | None, symptom: str | None, split: int, marks: dict[str, int]) -> Any:
+    shown: list[tuple[str, str, list[Panel]]] = []
+    suspect = None
+    if first is not None:
+        suspect, _ = subject(first)
+        rows = [*panels(case, suspect, split), *moved_metrics(case, first.service, split)]
+        shown.append((f"The suspect: {name_of(first)}", suspect, rows))
+    if symptom is not None and symptom != suspect:
+        rows = panels(case, symptom, split) or moved_metrics(case, symptom, split)
+        shown.append((f"Where it hurts: {symptom}", symptom, rows))
+    for number, (title, who, rows) in enumerate(shown):
+        if rows:
+            yield _timeline(f"timeline-{number}", title, who, rows, split, marks)
+
+
+def _timeline(name: str, title: str, who: str, rows: list[Panel], split: int, marks: dict[str, int]) -> Drawing:
+    from ..analysis.plot import timeline
+
+    at = pd.Timestamp(split, unit="ns", tz="UTC")
+    table = []
+    for panel in rows:
+        for line in panel.frame.columns:
+            values = panel.frame[line]
+            before, since = values[values.index < at], values[values.index >= at]
+            what = panel.title if len(panel.frame.columns) == 1 else f"{panel.title}, {line}"
+            figures = (before.median(), since.median(), since.max())
+            table.append((what, *(_figure_text(f, panel.percent) for f in figures)))
+    label = f"Timelines of {who}: {', '.join(p.title for p in rows)}; the table below holds the figures."
+    columns = ("", "median before", "median since", "highest since")
+    return Drawing(name, label, title, timeline(rows, marks), columns, tuple(table))
+
+
+def _figure_text(value: float, percent: bool) -> str:
+    if pd.isna(value):
+        return "unknown"
+    return f"{value:.1%}" if percent else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _traces(case: Case, first: Candidate, split: int) -> Any:
+    from ..analysis.plot import waterfall
+
+    suspect, _ = subject(first)
+    bad, good = exemplary_traces(case, suspect, split)
+    known = [t for t in (bad, good) if t is not None]
+    reach = max((t.duration_ms for t in known), default=None)
+    for name, trace, what in (("bad", bad, "A bad trace since the onset"), ("good", good, "A usual trace before")):
+        if trace is not None:
+            caption = f"{what}: {duration(trace.duration_ms)}, trace {trace.trace_id}"
+            if trace.total > len(trace.spans):
+                caption += f", the {len(trace.spans)} longest of {trace.total} spans"
+            figure = waterfall(trace.spans, suspect, reach)
+            yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(trace))
+
+
+def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    start = trace.spans.start_ns.min()
+    rows = tuple(
+        (
+            str(s.service),
+            str(s.operation),
+            duration((s.start_ns - start) / 1e6),
+            duration(s.duration_ns / 1e6),
+            "error" if s.status == 2 else "",
+        )
+        for s in trace.spans.sort_values("start_ns").itertuples()
+    )
+    return ("service", "operation", "starts after", "takes", "status"), rows
+
+
+def _events(case: Case) -> list[tuple[str, str, str, str]]:
+    """Return time, kind, object and text of what happened, the nearest to the alert first."""
+    events = case.telemetry.table("events").to_pandas()
+    events = events.assign(distance=(events.time_ns - case.alert_ns).abs()).sort_values("distance", kind="stable")
+    return [
+        (
+            clock(int(e.time_ns)),
+            str(e.kind),
+            " ".join(str(part) for part in (e.object_kind, e.object_name or e.service) if isinstance(part, str)),
+            " ".join(str(part) for part in (e.reason, e.message) if isinstance(part, str)),
+        )
+        for e in events.itertuples()
+    ]
+
+
+def _coverage(case: Case) -> list[tuple[str, str]]:
+    """Return what was read and linked, and what was not under its reason."""
+    telemetry, links = case.telemetry, case.links
+    rows = [(f"{signal} around the incident", f"{telemetry.table(signal).num_rows:,}") for signal in _SIGNALS]
+    rows.append(("spans of the baseline recording", f"{case.baseline.table('spans').num_rows:,}"))
+    rows.append(("calls linked", f"{links.calls.num_rows:,}"))
+    reasons = links.unlinked["reason"].to_pandas().value_counts()
+    rows += [(f"spans that are no call: {reason}", f"{count:,}") for reason, count in sorted(reasons.items())]
+    for name, counts in (("dropped", telemetry.tally.dropped), ("repaired", telemetry.tally.repaired)):
+        rows += [(f"{name} while reading: {reason}", f"{count:,}") for reason, count in sorted(counts.items())]
+    return rows
+
+
+_SIGNALS = ("spans", "points", "logs", "events", "objects")

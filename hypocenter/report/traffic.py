@@ -1,0 +1,247 @@
+"""Rate, errors and duration of whoever a report speaks of: before and since the onset, over time, and in one trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from ..analysis.case import Case
+    from ..analysis.plot import Panel
+
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_STEPS_WANTED = 90
+_CALLS_A_STEP = 5
+_MOVED_METRICS = 4
+_MOVED_SPREADS = 3.0
+_METRIC_STEPS = 8  # shown before the onset, even where the spans begin later
+_TRACE_SPANS = 24
+_RATE_CALLS = 30
+_ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Red:
+    """Rate, error ratio and duration of ``count`` calls; what has no calls is unknown, not zero."""
+
+    count: int
+    rate_per_s: float
+    error_ratio: float
+    p50_ms: float
+    p95_ms: float
+
+
+def calls_to(case: Case, callee: str, caller: str | None = None, *, baseline: bool = False) -> pd.DataFrame:
+    """Return the calls that ``callee`` received, by start: start_ns, duration_ns, is_error.
+
+    ``caller`` restricts them to one edge. The duration is the server's, of an edge or where there is none the client's.
+    """
+    calls = (case.baseline_links if baseline else case.links).calls
+    chosen = pc.equal(calls["callee"], callee)
+    if caller is not None:
+        chosen = pc.and_(chosen, pc.equal(calls["caller"], caller))
+    calls = calls.filter(chosen)
+    server, client = calls["server_duration_ns"], calls["client_duration_ns"]
+    failed = pc.or_kleene(pc.equal(calls["server_status"], _ERROR), pc.equal(calls["client_status"], _ERROR))
+    table = pa.table(
+        {
+            "start_ns": calls["start_ns"],
+            "duration_ns": pc.coalesce(server, client) if caller is None else pc.coalesce(client, server),
+            "is_error": pc.fill_null(failed, False),
+        }
+    )
+    return table.sort_by("start_ns").to_pandas()
+
+
+def red(calls: pd.DataFrame, start_ns: int, end_ns: int) -> Red | None:
+    """Return the RED figures of the calls that start in ``[start_ns, end_ns)``; None without any."""
+    inside = calls[(calls.start_ns >= start_ns) & (calls.start_ns < end_ns)]
+    if inside.empty:
+        return None
+    p50, p95 = np.quantile(inside.duration_ns / 1e6, [0.5, 0.95])
+    seconds = (end_ns - start_ns) / 1e9
+    return Red(len(inside), len(inside) / seconds, float(inside.is_error.mean()), float(p50), float(p95))
+
+
+def bounds(case: Case) -> tuple[int, int] | None:
+    """Return the first and just after the last time in the incident's spans, else in its points; None if neither."""
+    for signal, column in (("spans", "start_ns"), ("points", "time_ns")):
+        times = case.telemetry.table(signal)[column]
+        if len(times):
+            found = pc.min_max(times).as_py()
+            return int(found["min"]), int(found["max"]) + 1
+    return None
+
+
+def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) -> str | None:
+    """Return in words how the calls to ``callee`` changed at the onset; None where no call is known on either side.
+
+    What precedes the onset is compared; where nothing does, the baseline recording.
+    """
+    window = bounds(case)
+    if window is None:
+        return None
+    calls = calls_to(case, callee, caller)
+    since = red(calls, onset_ns, window[1]) if onset_ns < window[1] else None
+    before = red(calls, window[0], onset_ns) if window[0] < onset_ns else None
+    if before is None:
+        quiet = calls_to(case, callee, caller, baseline=True)
+        if len(quiet):
+            before = red(quiet, int(quiet.start_ns.min()), int(quiet.start_ns.max()) + 1)
+    if before is None and since is None:
+        return None
+    if since is None:
+        return "no calls since the onset"
+    if before is None:
+        return f"p95 {duration(since.p95_ms)}, {since.error_ratio:.1%} errors; no calls before to compare with"
+    parts = []
+    if not 0.8 < since.p95_ms / max(before.p95_ms, 1e-6) < 1.25:
+        parts.append(f"p95 {duration(before.p95_ms)} → {duration(since.p95_ms)}")
+    elif not 0.8 < since.p50_ms / max(before.p50_ms, 1e-6) < 1.25:
+        parts.append(f"p50 {duration(before.p50_ms)} → {duration(since.p50_ms)}")
+    if abs(since.error_ratio - before.error_ratio) > 0.005:
+        parts.append(f"errors {before.error_ratio:.1%} → {since.error_ratio:.1%}")
+    # Of few calls the rate says little: its error is the root of their number.
+    if min(since.count, before.count) >= _RATE_CALLS and not 0.67 < since.rate_per_s / before.rate_per_s < 1.5:
+        parts.append(f"{before.rate_per_s:.3g} → {since.rate_per_s:.3g} calls/s")
+    return ", ".join(parts) or f"rate, errors and duration as before (p95 {duration(since.p95_ms)})"
+
+
+def duration(milliseconds: float) -> str:
+    """Return a duration with its unit, three digits.
+
+    >>> duration(12.34), duration(0.0123), duration(83_000)
+    ('12.3 ms', '12.3 µs', '83 s')
+    """
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1000:.3g} s"
+    return f"{milliseconds:.3g} ms" if milliseconds >= 1 or milliseconds == 0 else f"{milliseconds * 1000:.3g} µs"
+
+
+def panels(case: Case, callee: str, onset_ns: int) -> list[Panel]:
+    """Return rate, error ratio and duration of the calls to ``callee`` over the incident's window, if there are any."""
+    from ..analysis.plot import Panel
+
+    window, calls = bounds(case), calls_to(case, callee)
+    if window is None or calls.empty:
+        return []
+    seconds = (window[1] - window[0]) / 1e9
+    # As fine as the page can show, as coarse as the quantiles of few calls need.
+    wanted = min(_STEPS_WANTED, max(len(calls) / _CALLS_A_STEP, 4.0))
+    step_s = next((s for s in _STEPS_S if seconds / s <= wanted), _STEPS_S[-1])
+    step_ns = step_s * 10**9
+    slot = (calls.start_ns - window[0]) // step_ns
+    # The last step is cut by the window's end: its rate would look like a fall.
+    steps = pd.RangeIndex(max(1, (window[1] - window[0]) // step_ns))
+    grouped = calls.assign(ms=calls.duration_ns / 1e6).groupby(slot)
+    table = pd.DataFrame(
+        {
+            "rate": (grouped.size() / step_s).reindex(steps, fill_value=0.0),
+            "errors": grouped.is_error.mean().reindex(steps),
+            "p95": grouped.ms.quantile(0.95).reindex(steps),
+            "p50": grouped.ms.quantile(0.5).reindex(steps),
+        }
+    )
+    table.index = pd.to_datetime(window[0] + steps * step_ns, unit="ns", utc=True)
+    return [
+        Panel("calls per second", table[["rate"]], _band(table["rate"], onset_ns)),
+        Panel("share of calls with errors", table[["errors"]], _band(table["errors"], onset_ns), percent=True),
+        Panel("duration, ms", table[["p95", "p50"]], _band(table["p95"], onset_ns)),
+    ]
+
+
+def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
+    """Return the metrics of ``service`` that moved most at the onset, at most four, each beyond 3 times its spread."""
+    from ..analysis.evidence.resources import robust_shift
+    from ..analysis.plot import Panel
+
+    metrics, window = case.metrics, bounds(case)
+    if window is None or not len(metrics.time_ns):
+        return []
+    rows = np.flatnonzero((metrics.series.service == service).to_numpy())
+    inside = (metrics.time_ns >= window[0]) & (metrics.time_ns < window[1])
+    before = metrics.values[rows][:, metrics.time_ns < onset_ns]
+    since = metrics.values[rows][:, inside & (metrics.time_ns >= onset_ns)]
+    if not before.shape[1] or not since.shape[1]:
+        return []
+    shift = np.nan_to_num(robust_shift(before, since), nan=0.0, posinf=0.0)
+    found = []
+    for place in np.argsort(-shift, kind="stable")[:_MOVED_METRICS]:
+        if shift[place] < _MOVED_SPREADS:
+            continue
+        series = metrics.series.iloc[rows[place]]
+        near = metrics.time_ns >= min(window[0], onset_ns - _METRIC_STEPS * metrics.step_ns)
+        near &= metrics.time_ns < window[1]
+        line = pd.DataFrame(
+            {"value": metrics.values[rows[place]][near]},
+            index=pd.to_datetime(metrics.time_ns[near], unit="ns", utc=True),
+        )
+        band = _quantiles(before[place])
+        found.append(Panel(f"{series['name']} ({series.pod})" if series.pod else str(series["name"]), line, band))
+    return found
+
+
+def _band(line: pd.Series, onset_ns: int) -> tuple[float, float] | None:
+    return _quantiles(line[line.index < pd.Timestamp(onset_ns, unit="ns", tz="UTC")].to_numpy(dtype=float))
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, float] | None:
+    known = values[np.isfinite(values)]
+    if len(known) < 5:
+        return None
+    low, high = np.quantile(known, [0.05, 0.95])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplaryTrace:
+    """One trace of many: its longest spans (at most ``_TRACE_SPANS`` of ``total``) and its whole duration."""
+
+    trace_id: str
+    spans: pd.DataFrame
+    total: int
+    duration_ms: float
+
+
+def exemplary_traces(case: Case, suspect: str, onset_ns: int) -> tuple[ExemplaryTrace | None, ExemplaryTrace | None]:
+    """Return (bad, good): a trace through ``suspect`` since the onset and one of the same root operation before.
+
+    Bad is one with an error there, else the one at the 90th percentile of the time spent there; good is the one of
+    median duration before the onset, else in the baseline. None where there is none.
+    """
+    visits = case.links.visits.to_pandas()
+    through = visits[((visits.service == suspect) | (visits.peer == suspect)) & (visits.start_ns >= onset_ns)]
+    if through.empty:
+        return None, None
+    failed = through[through.status == _ERROR]
+    chosen = failed if len(failed) else through
+    time_there = chosen.groupby("trace_id").exclusive_ns.sum().sort_values(kind="stable")
+    bad_id = str(time_there.index[int(0.9 * (len(time_there) - 1))])
+    bad = _trace(visits, bad_id)
+    roots = visits[~visits.has_parent & (visits.start_ns < onset_ns)]
+    source = visits
+    if not _same_root(roots, bad).any():
+        source = case.baseline_links.visits.to_pandas()
+        roots = source[~source.has_parent]
+    same = roots[_same_root(roots, bad)].sort_values(["duration_ns", "trace_id"])
+    good = _trace(source, str(same.trace_id.iloc[(len(same) - 1) // 2])) if len(same) else None
+    return bad, good
+
+
+def _same_root(roots: pd.DataFrame, trace: ExemplaryTrace) -> pd.Series:
+    first = trace.spans.iloc[0]
+    return (roots.service == first.service) & (roots.operation == first.operation)
+
+
+def _trace(visits: pd.DataFrame, trace_id: str) -> ExemplaryTrace:
+    columns = ["span_id", "parent_span_id", "service", "operation", "start_ns", "duration_ns", "status", "has_parent"]
+    spans = visits.loc[visits.trace_id == trace_id, columns]
+    # A longest span first keeps parents before what they contain, so that the tree stays whole.
+    longest = spans.sort_values(["has_parent", "duration_ns", "start_ns"], ascending=[True, False, True])
+    end = (spans.start_ns + spans.duration_ns).max()
+    return ExemplaryTrace(trace_id, longest.head(_TRACE_SPANS), len(spans), float(end - spans.start_ns.min()) / 1e6)
