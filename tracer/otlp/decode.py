@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from hypocenter.errors import DecodeError
 
 from ..batch import Batch, Tally
-from . import logs, metrics, spans
+from . import arrow, logs, metrics, spans
 from .any_value import Malformed
 from .json_view import view_of
 
@@ -57,11 +58,19 @@ def decode(signal: str, payload: bytes, content_type: str = PROTOBUF, source: st
     raise DecodeError(source, "content type", f"expected {PROTOBUF} or {JSON}, got {content_type[:100]!r}")
 
 
-def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str) -> Batch:
-    """Return the tables of several serialized requests of one signal, as one batch; one broken payload fails all."""
-    return _guarded(
-        lambda tally: _tables(signal, [_message(signal, payload) for payload in payloads], source, tally), source
-    )
+def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str, *, route: str | None = None) -> Batch:
+    """Return the tables of several serialized requests of one signal, as one batch; one broken payload fails all.
+
+    ``route`` is ``ptars`` (traces only) or ``protobuf``, with equal results; None takes ptars where it is installed.
+    """
+
+    def tables(tally: Tally) -> dict[str, pa.Table]:
+        if signal == "traces" and (route == "ptars" or (route is None and arrow.is_available())):
+            with suppress(arrow.Undecided):
+                return {"spans": spans.finish(arrow.gather(payloads), source, tally)}
+        return _tables(signal, map(REQUESTS[signal].FromString, payloads), source, tally)
+
+    return _guarded(tables, source)
 
 
 def decode_json(signal: str, requests: Sequence[object], source: str) -> Batch:
@@ -86,10 +95,6 @@ def _tables(signal: str, requests: Iterable[Any], source: str, tally: Tally) -> 
             return metrics.decode(requests, source, tally)
         case _:
             return logs.decode(requests, source, tally)
-
-
-def _message(signal: str, payload: bytes) -> Any:
-    return REQUESTS[signal].FromString(payload)
 
 
 def _guarded(work: Callable[[Tally], dict[str, pa.Table]], source: str) -> Batch:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import orjson
 
-from hypocenter.errors import DecodeError
-
 from ..batch import Batch, Tally, concat
-from ..otlp.batches import evened
+from ..otlp.batches import decode_each, evened
 from ..otlp.decode import decode_json
 from ..source import Source
 
@@ -132,18 +131,9 @@ def _decoded(requests: Sequence[_Request], name: str, tally: Tally) -> Batch:
             tally.drop("JSON value that is no OTLP request", place)
         for signal in signals:
             by_signal.setdefault(signal, []).append((place, value))
-    parts = [part for signal, found in by_signal.items() for part in _decode_each(signal, found, name, tally)]
+    parts = [
+        part
+        for signal, found in by_signal.items()
+        for part in decode_each(partial(decode_json, signal, source=name), found, tally)
+    ]
     return concat([Batch({}, tally), *parts])
-
-
-def _decode_each(signal: str, requests: Sequence[_Request], name: str, tally: Tally) -> Iterator[Batch]:
-    """Yield the batches of all requests that can be read: halves are tried until a broken one stands alone."""
-    try:
-        yield decode_json(signal, [value for _, value in requests], name)
-    except DecodeError as error:
-        if len(requests) == 1:
-            tally.drop("malformed OTLP request", f"{requests[0][0]}: {error.reason}")
-            return
-        half = len(requests) // 2
-        yield from _decode_each(signal, requests[:half], name, tally)
-        yield from _decode_each(signal, requests[half:], name, tally)
