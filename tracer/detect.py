@@ -13,6 +13,8 @@ from .readers import (
     nezha_logs,
     nezha_metrics,
     nezha_traces,
+    otlp_json,
+    otlp_protobuf,
     petshop_metrics,
     rcaeval_label,
     rcaeval_logs,
@@ -23,6 +25,7 @@ from .source import Source
 
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
 READERS: tuple[Reader, ...] = (
+    otlp_json,
     nezha_traces,
     nezha_logs,
     nezha_metrics,
@@ -32,6 +35,7 @@ READERS: tuple[Reader, ...] = (
     petshop_metrics,
     dependency_graph,
     wide_csv,
+    otlp_protobuf,
 )
 
 
