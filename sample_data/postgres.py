@@ -1,0 +1,83 @@
+"""A PostgreSQL server of our own: own data folder, own port, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+from .processes import Processes, as_user
+from .wiring import DATABASE
+
+_REMEDY = "apt-get install -y --no-install-recommends postgresql"
+_SETTINGS = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "shared_buffers=128MB",
+    "unix_socket_directories=",
+    "jit=off",
+    # A full scan must cost what it costs on one core, whatever the machine.
+    "max_parallel_workers_per_gather=0",
+)
+
+
+class PostgresMissing(RuntimeError):
+    """PostgreSQL is not installed; the message says how to install it."""
+
+
+def find_binaries() -> Path:
+    """Return the folder of ``initdb`` and ``postgres``; raises PostgresMissing with the remedy."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if packaged:
+        return packaged[-1].parent
+    found = shutil.which("initdb")
+    if found is None:
+        raise PostgresMissing(f"the shop needs PostgreSQL, which is not installed: {_REMEDY}")
+    return Path(found).resolve().parent
+
+
+def start(processes: Processes, folder: Path, port: int, *, wait_s: float = 60) -> int:
+    """Make a fresh cluster below ``folder``, start it, load the shop's tables, and return the server's process id."""
+    binaries = find_binaries()
+    data = folder / "postgres"
+    data.mkdir()
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        known = {account.pw_name: account for account in pwd.getpwall()}
+        user = known.get("postgres") or known["nobody"]
+        os.chown(data, user.pw_uid, user.pw_gid)
+    options = ["--auth=trust", "--username=shop", "--no-sync", "--encoding=UTF8", "--locale=C"]
+    command = [str(binaries / "initdb"), "-D", str(data), *options]
+    subprocess.run(
+        ["setpriv", *as_user(user), *command] if user else command, check=True, stdout=subprocess.DEVNULL, cwd="/"
+    )
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    server = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), *settings]
+    # Interrupt is the fast shutdown, which ends the server's own children too.
+    pid = processes.start("postgres", server, death="INT", user=user)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            with psycopg.connect(connection_string(port, "postgres"), autocommit=True) as connection:
+                connection.execute("create database shop")
+            break
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline or processes.exited():
+                raise
+            time.sleep(0.1)
+    schema = Path(__file__).with_name("shop") / "schema.sql"
+    subprocess.run(
+        [str(binaries / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", connection_string(port), "-f", str(schema)],
+        check=True,
+    )
+    return pid
+
+
+def connection_string(port: int, name: str = "shop") -> str:
+    """Return how to connect: the host is a name that clients report, the address is where it really is."""
+    return f"host={DATABASE} hostaddr=127.0.0.1 port={port} dbname={name} user=shop"
