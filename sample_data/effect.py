@@ -47,12 +47,28 @@ def measure(requests: list[dict[str, Any]], start_ns: int, inject_ns: int, end_n
     effects = []
     for operation, (before, during) in sorted(sides.items()):
         if min(len(before), len(during)) >= _MIN_REQUESTS:
-            medians = [round(statistics.median(r["duration_ms"] for r in side), 1) for side in (before, during)]
-            # The entry answers 404 to a stale link: the user's mistake.
-            failed = [sum(r["status"] in (0, *range(500, 600)) for r in side) / len(side) for side in (before, during)]
-            ratios = [round(ratio, 3) for ratio in failed]
-            effects.append(Effect(operation, *medians, *ratios, len(before), len(during)))
+            effects.append(
+                Effect(
+                    operation,
+                    before_ms=_median_ms(before),
+                    during_ms=_median_ms(during),
+                    error_ratio_before=_error_ratio(before),
+                    error_ratio_during=_error_ratio(during),
+                    requests_before=len(before),
+                    requests_during=len(during),
+                )
+            )
     return effects
+
+
+def _median_ms(requests: list[dict[str, Any]]) -> float:
+    return round(float(statistics.median(request["duration_ms"] for request in requests)), 1)
+
+
+def _error_ratio(requests: list[dict[str, Any]]) -> float:
+    # The entry answers 404 to a stale link: the user's mistake.
+    failed = sum(bool(r["status"] == 0 or r["status"] >= 500) for r in requests)
+    return round(failed / len(requests), 3)
 
 
 def to_label(effects: list[Effect]) -> dict[str, Any]:

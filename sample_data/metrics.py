@@ -25,7 +25,7 @@ class MetricsRecording:
 
     def add_exposition(self, text: str, labels: Mapping[str, str], time_s: float) -> None:
         """Keep every sample of a scraped OpenMetrics text, with the target's labels."""
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
             # Of the client library, not of the service: the interpreter's garbage collector and build.
             if not family.name.startswith("python_"):
                 kept = self._family(family.name, family.type, family.unit, family.documentation)

@@ -147,7 +147,7 @@ def _pods(rng: random.Random) -> tuple[Pod, ...]:
     def letters(count: int) -> str:
         return "".join(rng.choice(_POD_LETTERS) for _ in range(count))
 
-    pods = []
+    pods: list[Pod] = []
     for service in CALLS:
         revision, version = letters(10), rng.choice(VERSIONS)
         for number in range(REPLICAS[service]):

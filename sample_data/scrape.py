@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import psutil
@@ -51,7 +52,7 @@ class Scraper:
         self._pool = ThreadPoolExecutor(max_workers=8)
         self._last_cpu: dict[int, tuple[float, float]] = {}
 
-    def scrape(self, targets: Iterable[Target], database: psycopg.Connection[object]) -> None:
+    def scrape(self, targets: Iterable[Target], database: psycopg.Connection[Any]) -> None:
         """Scrape every target once."""
         listed = list(targets)
         now = time.time()
@@ -116,7 +117,7 @@ class Scraper:
         name = "k8s_pod_memory_limit_utilization_ratio"
         add(name, "gauge", "Memory usage over its limit, 0 to 1", labels, share, now, "ratio")
 
-    def _database(self, labels: dict[str, str], database: psycopg.Connection[object], now: float) -> None:
+    def _database(self, labels: dict[str, str], database: psycopg.Connection[Any], now: float) -> None:
         """Add what the exporter of PostgreSQL has, under its names."""
         with database.cursor() as cursor:
             cursor.execute(

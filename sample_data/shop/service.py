@@ -15,7 +15,7 @@ import httpx
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import SyncOpenTelemetryTransport
 from prometheus_client import REGISTRY
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition
 from psycopg_pool import ConnectionPool
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -108,11 +108,11 @@ class Service:
 
     def routes(self, handlers: Mapping[str, Handler]) -> list[Route]:
         """Return the routes of ``handlers`` (by ``"GET /products/{product}"``) with those for control and metrics."""
-        found = [self._route(*place.split(" "), handler) for place, handler in handlers.items()]
+        found = [self._route(place, handler) for place, handler in handlers.items()]
         return [
             *found,
             Route("/healthz", lambda _request: JSONResponse({"ready": True})),
-            Route("/metrics", lambda _request: Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)),
+            Route("/metrics", lambda _request: Response(_metrics(), media_type=exposition.CONTENT_TYPE_LATEST)),
             Route("/control/faults", self._control, methods=["PUT"]),
         ]
 
@@ -125,11 +125,13 @@ class Service:
         self._pool.close()
         self._client.close()
 
-    def _route(self, method: str, path: str, handler: Handler) -> Route:
+    def _route(self, place: str, handler: Handler) -> Route:
+        method, path = place.split(" ")
+
         async def endpoint(request: Request) -> JSONResponse:
             text = await request.body()
             call = Call(request.path_params, request.query_params, json.loads(text) if text else {})
-            return await run_in_threadpool(self._answer, f"{method} {path}", handler, call)
+            return await run_in_threadpool(self._answer, place, handler, call)
 
         return Route(path, endpoint, methods=[method])
 
@@ -149,3 +151,8 @@ class Service:
     async def _control(self, request: Request) -> JSONResponse:
         self.faults.set(await request.json())
         return JSONResponse({"pid": os.getpid()})
+
+
+def _metrics() -> bytes:
+    text: bytes = exposition.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]
+    return text
