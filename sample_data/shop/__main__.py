@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
@@ -21,19 +23,23 @@ def main() -> None:
     replica = Replica.from_json(sys.argv[1])
     stop_telemetry = telemetry.start(replica)
     service = Service(replica)
-    app = Starlette(routes=service.routes(SERVICES[replica.service](service)))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        service.open()
+        yield
+        # Not after `uvicorn.run`: it ends the process by the signal that it got.
+        service.close()
+        stop_telemetry()
+
+    app = Starlette(routes=service.routes(SERVICES[replica.service](service)), lifespan=lifespan)
     traced = OpenTelemetryMiddleware(
         app,
         excluded_urls="healthz,metrics,control",
         default_span_details=lambda scope: _name(app, scope),
         exclude_spans=["receive", "send"],
     )
-    service.open()
-    try:
-        uvicorn.run(traced, host="127.0.0.1", port=replica.port, log_level="warning", access_log=False)
-    finally:
-        service.close()
-        stop_telemetry()
+    uvicorn.run(traced, host="127.0.0.1", port=replica.port, log_level="warning", access_log=False)
 
 
 def _name(app: Starlette, scope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
