@@ -39,17 +39,20 @@ class Coverage:
     by_service: pd.DataFrame
 
     @classmethod
-    def of(cls, spans_of: Mapping[str, int], unlinked: pa.Table) -> Coverage:
-        """Return the coverage from the spans that came in per service and a table of service, reason, count."""
+    def of(cls, linked: pa.Table, unlinked: pa.Table) -> Coverage:
+        """Return the coverage of tables (service, count) of spans in calls and (service, reason, count) of others."""
+        sides = linked.group_by("service").aggregate([("count", "sum")]).to_pandas()
+        sides = sides[sides["count_sum"] > 0]
+        linked_of = dict(zip(sides["service"].fillna(""), sides["count_sum"], strict=True))
         lost = unlinked.group_by(["service", "reason"]).aggregate([("count", "sum")]).to_pandas()
         reasons = sorted(set(lost["reason"]))
-        services = sorted({*spans_of, *lost["service"].fillna("")})
-        table = pd.DataFrame({"service": services, "spans": [spans_of.get(service, 0) for service in services]})
+        services = sorted({*linked_of, *lost["service"].fillna("")})
+        table = pd.DataFrame({"service": services, "linked": [int(linked_of.get(s, 0)) for s in services]})
         for reason in reasons:
             rows = lost[lost["reason"] == reason]
             of = dict(zip(rows["service"].fillna(""), rows["count_sum"], strict=True))
             table[reason] = [int(of.get(service, 0)) for service in services]
-        table.insert(2, "linked", table["spans"] - table[reasons].sum(axis=1).astype("int64"))
+        table.insert(1, "spans", table[["linked", *reasons]].sum(axis=1).astype("int64"))
         totals = {reason: int(table[reason].sum()) for reason in reasons}
         return cls(int(table["spans"].sum()), MappingProxyType(totals), table)
 

@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 
     from .diff import GraphDiff
 
-# Rollups come in steps of this length; a window takes every step that it touches.
+# Rollups come in steps of this length; a step belongs to the window that holds its start.
 STEP_NS = 10 * SECOND_NS
-ENTRY = "external"
 
 # When one name is seen as several kinds, the one that says most stays.
-_KINDS = ("service", "database", "cache", "messaging", "external", "entry")
-_DURATIONS = {"client": "client_durations", "server": "server_durations", "gap": "gaps"}
+_KINDS = ("service", "database", "cache", "messaging", "external", "entry", "unknown")
+_DURATIONS = {"client": "client_duration", "server": "server_duration", "gap": "gap", "queue": "queue"}
+_RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
 _TABLES = ("edges", "operations", "instances", "unlinked")
 EDGE_COLUMNS = [
     *("source", "target", "kind"),
-    *("count", "adjusted_count", "rate_per_s", "errors", "client_errors", "server_errors", "error_ratio"),
+    *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
+    *("client_count", "client_errors", "server_count", "server_errors", "missing_parents"),
     *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
+    *("queue_p50_s", "queue_p95_s"),
 ]
 NODE_COLUMNS = [
     *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
@@ -54,9 +56,12 @@ class Rollups(Protocol):
 class DependencyGraph:
     """An immutable snapshot of the calls in a window.
 
-    An edge is caller -> callee. ``count`` is what was seen, ``adjusted_count`` undoes sampling, ``rate_per_s`` is the
-    adjusted count over the window. Errors count calls in which either side failed. NaN means unknown, never zero: an
-    edge whose client side was not recorded has no client duration. Durations are seconds.
+    An edge is caller -> callee, and its kind is that of the callee (``entry`` where the caller is outside). ``count``
+    is what was seen, ``adjusted_count`` undoes sampling, ``rate_per_s`` is the adjusted count over the window.
+    ``errors`` are calls in which either side failed; ``client_count`` and ``server_count`` say of how many calls that
+    side was recorded. Missing means unknown, never zero: an edge whose client side was not recorded has neither client
+    errors nor a client duration. Durations are seconds; the gap is client less server duration, the queue the time in a
+    broker.
     """
 
     rollups: Rollups
@@ -64,12 +69,11 @@ class DependencyGraph:
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
-        """Return the graph of the steps of ``rollups`` that touch ``window``."""
-        first = window.start_ns - window.start_ns % STEP_NS
+        """Return the graph of the steps of ``rollups`` that start in ``window``."""
 
         def inside(table: pa.Table) -> pa.Table:
             times = table["time_ns"]
-            return table.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, window.end_ns)))
+            return table.filter(pc.and_(pc.greater_equal(times, window.start_ns), pc.less(times, window.end_ns)))
 
         tables = [inside(getattr(rollups, name)) for name in _TABLES]
         return cls(type(rollups)(*tables), (window,))
@@ -93,13 +97,13 @@ class DependencyGraph:
     def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
         """The edges as (source, target) pairs in order of name, and the row of each rollup row."""
         table = self.rollups.edges
-        names = table.select(["caller", "callee", "callee_kind"]).to_pandas()
+        names = table.select(["caller", "callee", "callee_kind", "caller_kind"]).to_pandas()
         keys = names.groupby(["caller", "callee"], sort=True)
         number = keys.ngroup().to_numpy()
         frame = keys.size().index.to_frame(index=False).set_axis(["source", "target"], axis=1)
-        kind = names["callee_kind"].map({kind: i for i, kind in enumerate(_KINDS)}).fillna(len(_KINDS))
-        frame["kind"] = [_KINDS[int(k)] if k < len(_KINDS) else "external" for k in kind.groupby(number).min()]
-        frame.loc[frame["source"] == ENTRY, "kind"] = "entry"
+        frame["kind"] = _best_kind(names["callee_kind"], number, len(frame))
+        frame["caller_kind"] = _best_kind(names["caller_kind"].replace({"external": "entry"}), number, len(frame))
+        frame.loc[frame["caller_kind"] == "entry", "kind"] = "entry"
         return frame, number
 
     @cached_property
@@ -112,8 +116,11 @@ class DependencyGraph:
             return np.bincount(number, table[column].to_numpy(), size).astype(np.int64)
 
         frame = frame.copy()
-        for column in ("count", "errors", "client_errors", "server_errors"):
+        for column in ("count", "errors", "client_count", "server_count", "missing_parents"):
             frame[column] = total(column)
+        for side in ("client", "server"):
+            failed = pd.Series(total(f"{side}_errors"), dtype="Int64")
+            frame[f"{side}_errors"] = failed.mask(frame[f"{side}_count"] == 0)
         frame["adjusted_count"] = total("adjusted_milli") / 1000
         frame["rate_per_s"] = frame["adjusted_count"] / self.duration_s
         frame["error_ratio"] = frame["errors"] / frame["count"]
@@ -166,16 +173,12 @@ class DependencyGraph:
 
     def _node_kinds(self, ids: list[str]) -> list[str]:
         frame, _ = self._calls
-        callees = frame[frame["kind"] != "entry"]
-        rank = {kind: i for i, kind in enumerate(_KINDS)}
-        best: dict[str, str] = {}
-        for node, kind in zip(callees["target"], callees["kind"], strict=True):
-            best[node] = min(best.get(node, kind), kind, key=lambda k: rank[k])
-        entered = set(frame.loc[frame["kind"] == "entry", "target"])
-        return [
-            "entry" if n == ENTRY and n not in best else "service" if n in entered else best.get(n, "service")
-            for n in ids
-        ]
+        callees = frame["kind"].mask(frame["kind"] == "entry", "service")
+        named = pd.concat(
+            [pd.Series(callees.values, frame["target"]), pd.Series(frame["caller_kind"].values, frame["source"])]
+        )
+        rank = named.map(_RANK).groupby(level=0).min()
+        return [_KINDS[rank[node]] for node in ids]
 
     def _namespaces(self, ids: list[str]) -> list[str | None]:
         table = self.rollups.operations
@@ -188,13 +191,11 @@ class DependencyGraph:
     @cached_property
     def coverage(self) -> Coverage:
         """How many spans came in, how many are in calls, and the rest by reason and service."""
-        counted = self.rollups.operations.group_by("service").aggregate([("count", "sum")]).to_pydict()
-        spans = {service or "": count for service, count in zip(counted["service"], counted["count_sum"], strict=True)}
-        unlinked = self.rollups.unlinked
-        copies = unlinked.filter(pc.equal(unlinked["reason"], "duplicate"))
-        for service, count in zip(copies["service"].to_pylist(), copies["count"].to_pylist(), strict=True):
-            spans[service or ""] = spans.get(service or "", 0) + count
-        return Coverage.of(spans, unlinked)
+        # The sides of calls and the spans without one are all spans there are.
+        edges = self.rollups.edges
+        sides = [edges.select(["caller", "client_count"]), edges.select(["callee", "server_count"])]
+        linked = pa.concat_tables([side.rename_columns(["service", "count"]) for side in sides])
+        return Coverage.of(linked, self.rollups.unlinked)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the edges (`EDGE_COLUMNS`, units at the end of the names), the busiest first."""
@@ -290,6 +291,13 @@ def _union(windows: tuple[Window, ...]) -> tuple[Window, ...]:
         else:
             joined.append(window)
     return tuple(joined)
+
+
+def _best_kind(kinds: pd.Series, number: np.ndarray, size: int) -> list[str]:
+    """Return the kind that says most of each group ``number``."""
+    best = np.full(size, len(_KINDS) - 1)
+    np.minimum.at(best, number, kinds.map(_RANK).fillna(len(_KINDS) - 1).to_numpy(dtype=np.int64))
+    return [_KINDS[rank] for rank in best]
 
 
 def _durations(column: pa.ChunkedArray, number: np.ndarray, size: int) -> Durations:

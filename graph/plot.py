@@ -28,6 +28,7 @@ _SHAPES = {
     "messaging": "hexagon",
     "external": "triangle-up",
     "entry": "circle-open-dot",
+    "unknown": "circle-x-open",
 }
 # Light to dark as it gets worse (so that print and colour-blind eyes tell it), from ColorBrewer's YlOrBr and YlGnBu.
 _SCALES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
@@ -77,7 +78,7 @@ def service_map(
     ----------
     highlight : likely origins, the first one first; the way from ``symptom`` to each is drawn boldly.
     colour : ``errors`` (error ratio) or ``latency`` (95th percentile).
-    focus, hops : show only what lies within so many calls of this node.
+    focus, hops : show only what lies within so many calls of this node, highlighted or not.
     positions : of an earlier map (``figure.layout.meta["positions"]``), so that nodes keep their order.
 
     Raises
@@ -99,7 +100,8 @@ def service_map(
         near = nx.single_source_shortest_path_length(calls, focus, cutoff=hops)
         nodes = {name: node for name, node in nodes.items() if name in near}
         edges = {ends: edge for ends, edge in edges.items() if ends[0] in near and ends[1] in near}
-    return _Map(nodes, edges, tuple(highlight), symptom, colour, positions).figure(title or _title(graph, nodes, edges))
+    origins, felt = tuple(n for n in highlight if n in nodes), symptom if symptom in nodes else None
+    return _Map(nodes, edges, origins, felt, colour, positions).figure(title or _title(graph, nodes, edges))
 
 
 def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[tuple[str, str], Record]) -> str:
@@ -159,8 +161,7 @@ class _Map:
         most = max(rate.values(), default=0.0) or 1.0
         radius = {n: base * (0.75 + 0.6 * math.sqrt(r / most)) for n, r in rate.items()}
         for name in (*self.origins, *([self.symptom] if self.symptom else [])):
-            if name in radius:
-                radius[name] = max(radius[name], 9.0)
+            radius[name] = max(radius[name], 9.0)
         return radius
 
     def _class(self, value: Any) -> int | None:
@@ -281,8 +282,8 @@ class _Map:
         ]
 
     def _halos(self) -> list[go.Scatter]:
-        marked = [(n, "#ffd166") for n in self.origins if n in self.nodes]
-        if self.symptom is not None and self.symptom in self.nodes and self.symptom not in self.origins:
+        marked = [(n, "#ffd166") for n in self.origins]
+        if self.symptom is not None and self.symptom not in self.origins:
             marked.append((self.symptom, "#9ad0f5"))
         if not marked:
             return []

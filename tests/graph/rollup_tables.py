@@ -12,7 +12,9 @@ HISTOGRAM = pa.list_(pa.struct([("bucket", pa.int16()), ("count", pa.int64())]))
 EDGES = pa.schema(
     [("time_ns", pa.int64()), ("caller", pa.string()), ("callee", pa.string()), ("callee_kind", pa.string())]
     + [(name, pa.int64()) for name in ("count", "adjusted_milli", "errors", "client_errors", "server_errors")]
-    + [(name, HISTOGRAM) for name in ("client_durations", "server_durations", "gaps")]
+    + [(name, pa.int64()) for name in ("client_count", "server_count", "missing_parents")]
+    + [("caller_kind", pa.string())]
+    + [(name, HISTOGRAM) for name in ("client_duration", "server_duration", "gap", "queue")]
 )
 OPERATIONS = pa.schema(
     [("time_ns", pa.int64()), ("service", pa.string()), ("service_namespace", pa.string()), ("count", pa.int64())]
@@ -43,27 +45,23 @@ def histogram(durations_s: dict[float, int]) -> list[dict[str, int]]:
 
 
 def edge(caller: str, callee: str, count: int = 10, *, at_s: float = 0, **more: Any) -> dict[str, Any]:
-    errors = more.get("errors", 0)
+    """Return a row of calls that both sides recorded, but for an outside caller and a callee that is no service."""
+    outside, virtual = caller == "external", more.get("callee_kind", "service") != "service"
     row = {"time_ns": int(at_s * SECOND_NS), "caller": caller, "callee": callee, "callee_kind": "service"}
-    row |= {"count": count, "adjusted_milli": count * 1000, "client_errors": errors, "server_errors": errors}
-    return row | {"errors": errors, "client_durations": [], "server_durations": [], "gaps": []} | more
+    row |= {"caller_kind": "external" if outside else "service", "count": count, "adjusted_milli": count * 1000}
+    row |= {"client_count": 0 if outside else count, "server_count": 0 if virtual else count, "missing_parents": 0}
+    row |= {f"{side}_errors": more.get("errors", 0) for side in ("client", "server")}
+    return row | {"errors": 0, "client_duration": [], "server_duration": [], "gap": [], "queue": []} | more
 
 
 def rollups(
     *edges: dict[str, Any],
-    spans: dict[str, int] | None = None,
     namespaces: dict[str, str] | None = None,
     unlinked: tuple[tuple[str, str, int], ...] = (),
 ) -> Rollups:
-    services = sorted({*(spans or {}), *(namespaces or {})})
     operations = [
-        {
-            "time_ns": 0,
-            "service": service,
-            "service_namespace": (namespaces or {}).get(service),
-            "count": (spans or {}).get(service, 0),
-        }
-        for service in services
+        {"time_ns": 0, "service": service, "service_namespace": namespace, "count": 1}
+        for service, namespace in (namespaces or {}).items()
     ]
     lost = [{"time_ns": 0, "service": s, "reason": reason, "count": count} for s, reason, count in unlinked]
     return Rollups(

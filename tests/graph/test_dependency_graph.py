@@ -37,9 +37,9 @@ def test_steps_of_an_edge_are_added_and_others_left_out() -> None:
     assert row == {"source": "a", "target": "b", "count": 7, "errors": 1, "error_ratio": 1 / 7, "rate_per_s": 7 / 20}
 
 
-def test_a_window_takes_every_step_that_it_touches() -> None:
+def test_a_window_takes_the_steps_that_start_in_it() -> None:
     tables = rollups(edge("a", "b", 1, at_s=0), edge("a", "b", 2, at_s=10), edge("a", "b", 4, at_s=20))
-    made = DependencyGraph.of(tables, Window(15 * SECOND_NS, 21 * SECOND_NS))
+    made = DependencyGraph.of(tables, Window(5 * SECOND_NS, 21 * SECOND_NS))
     assert made.edges["count"].tolist() == [6]
 
 
@@ -50,8 +50,8 @@ def test_rate_undoes_sampling_and_count_does_not() -> None:
 
 def test_quantiles_are_those_of_all_steps_together() -> None:
     made = graph(
-        edge("a", "b", 10, client_durations=histogram({0.001: 10})),
-        edge("a", "b", 10, at_s=10, client_durations=histogram({0.064: 9, 1.0: 1})),
+        edge("a", "b", 10, client_duration=histogram({0.001: 10})),
+        edge("a", "b", 10, at_s=10, client_duration=histogram({0.064: 9, 1.0: 1})),
         end_s=20,
     )
     assert made.edges.loc[0, "client_p50_s"] == pytest.approx(0.001, rel=0.03)
@@ -59,13 +59,14 @@ def test_quantiles_are_those_of_all_steps_together() -> None:
 
 
 def test_a_side_that_was_not_recorded_has_no_duration() -> None:
-    made = graph(edge("a", "db", callee_kind="database", client_durations=histogram({0.01: 10})))
-    assert made.edges[["server_p50_s", "gap_p50_s"]].isna().all(axis=None)
+    made = graph(edge("a", "db", errors=2, callee_kind="database", client_duration=histogram({0.01: 10})))
+    assert made.edges[["server_errors", "server_p50_s", "gap_p50_s"]].isna().all(axis=None)
+    assert made.edges.loc[0, "client_errors"] == 2
     assert made.to_json()["edges"][0]["server_p50_s"] is None
 
 
 def test_negative_gaps_are_kept() -> None:
-    made = graph(edge("a", "b", 1, gaps=[{"bucket": -161, "count": 1}]))
+    made = graph(edge("a", "b", 1, gap=[{"bucket": -161, "count": 1}]))
     assert made.edges.loc[0, "gap_p50_s"] == pytest.approx(-1024e-9, rel=0.03)
 
 
@@ -74,6 +75,17 @@ def test_node_kind_is_what_its_edges_say_and_a_service_is_a_service() -> None:
                  edge("cart", "db2", callee_kind="external"))  # fmt: skip
     kinds = dict(zip(made.nodes["id"], made.nodes["kind"], strict=True))
     assert kinds == {"external": "entry", "web": "service", "db": "database", "db2": "service", "cart": "service"}
+
+
+def test_a_broker_and_an_unrecorded_caller_are_no_services() -> None:
+    made = graph(
+        edge("web", "orders", callee_kind="messaging"),
+        edge("orders", "mail", caller_kind="messaging"),
+        edge("unknown", "audit", caller_kind="unknown"),
+    )
+    kinds = dict(zip(made.nodes["id"], made.nodes["kind"], strict=True))
+    expected = {"web": "service", "orders": "messaging", "mail": "service", "audit": "service", "unknown": "unknown"}
+    assert kinds == expected
 
 
 def test_node_that_nobody_calls_has_unknown_traffic() -> None:
@@ -95,15 +107,15 @@ def test_empty_window_is_an_empty_graph() -> None:
 
 def test_coverage_counts_every_span_once() -> None:
     lost = (("web", "in-process", 3), ("web", "client-without-peer", 1), ("cart", "duplicate", 2))
-    coverage = graph(edge("web", "cart"), spans={"web": 10, "cart": 5}, unlinked=lost).coverage
+    coverage = graph(edge("external", "web", 4), edge("web", "cart", 5), unlinked=lost).coverage
     assert coverage.to_dict() == {
-        "spans": 17,
-        "linked": 11,
+        "spans": 20,
+        "linked": 14,
         "unlinked": {"client-without-peer": 1, "duplicate": 2, "in-process": 3},
-        "explained_ratio": pytest.approx(16 / 17),
+        "explained_ratio": pytest.approx(19 / 20),
         "by_service": {
             "cart": {"spans": 7, "linked": 5, "client-without-peer": 0, "duplicate": 2, "in-process": 0},
-            "web": {"spans": 10, "linked": 6, "client-without-peer": 1, "duplicate": 0, "in-process": 3},
+            "web": {"spans": 13, "linked": 9, "client-without-peer": 1, "duplicate": 0, "in-process": 3},
         },
     }
 
@@ -119,7 +131,7 @@ def test_json_follows_its_contract() -> None:
 edges_anywhere = st.lists(
     st.builds(
         lambda caller, callee, step, count, size: edge(
-            caller, callee, count, at_s=10 * step, client_durations=histogram({2.0**size: count})
+            caller, callee, count, at_s=10 * step, client_duration=histogram({2.0**size: count})
         ),
         st.sampled_from("abc"),
         st.sampled_from("abc"),
@@ -217,8 +229,8 @@ def test_unknown_node_is_refused() -> None:
 
 
 def test_repr_says_window_size_and_coverage() -> None:
-    text = repr(graph(edge("a", "b", 1234), spans={"a": 4}))
+    text = repr(graph(edge("a", "b", 1234)))
     assert text == (
         "<DependencyGraph 1970-01-01T00:00:00Z/1970-01-01T00:00:10Z: 2 nodes, 1 edges, 1,234 calls; "
-        "4 spans, 4 in calls (100.0% explained)>"
+        "2,468 spans, 2,468 in calls (100.0% explained)>"
     )

@@ -18,7 +18,7 @@ def steady(seed: int, *, errors: float = 0.01, rate: float = 50, centre_s: float
         for value in rng.lognormal(np.log(centre_s), 0.6, count):
             durations[float(value)] = durations.get(float(value), 0) + 1
         failed = int(rng.binomial(count, errors))
-        rows.append(edge("web", "cart", count, at_s=10 * step, errors=failed, client_durations=histogram(durations)))
+        rows.append(edge("web", "cart", count, at_s=10 * step, errors=failed, client_duration=histogram(durations)))
     return graph(*rows, end_s=600)
 
 
@@ -74,7 +74,7 @@ def test_an_edge_seen_once_may_vanish_by_chance() -> None:
 
 
 def test_measures_unknown_on_a_side_are_never_significant() -> None:
-    known = graph(edge("a", "b", 50, client_durations=histogram({0.01: 50})))
+    known = graph(edge("a", "b", 50, client_duration=histogram({0.01: 50})))
     table = known.diff(graph(edge("a", "b", 50))).table.set_index("measure")
     assert np.isnan(table.loc["client_p50_s", "p_value"])
     assert not table.loc["client_p50_s", "is_significant"]

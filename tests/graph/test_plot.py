@@ -17,7 +17,7 @@ from hypocenter.graph.plot import service_map
 def shop(*more: dict[str, Any], **options: Any) -> DependencyGraph:
     return graph(
         edge("external", "web", 100),
-        edge("web", "cart", 60, errors=30, client_durations=histogram({0.3: 60})),
+        edge("web", "cart", 60, errors=30, client_duration=histogram({0.3: 60})),
         edge("web", "orders", 40),
         edge("cart", "redis", 60, callee_kind="cache"),
         edge("orders", "db", 80, callee_kind="database"),
