@@ -43,7 +43,7 @@ OPERATIONS = _schema(
     histograms="duration exclusive",
 )
 INSTANCES = _schema(
-    {"service": _TEXT, "pod": _TEXT, "instance": _TEXT, "node": _TEXT},
+    {"service": _TEXT, "namespace": _TEXT, "pod": _TEXT, "instance": _TEXT, "node": _TEXT},
     "count adjusted_milli requests errors",
     histograms="duration exclusive",
 )

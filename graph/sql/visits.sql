@@ -3,7 +3,7 @@ with distinct_spans as (
     -- Exports are retried: the earliest copy of (trace_id, span_id) stays.
     select * exclude (copy) from (
         select trace_id, span_id, parent_span_id, name as operation, kind, status, start_ns, duration_ns,
-               start_ns + duration_ns as end_ns, service, pod, instance, node, adjusted_milli,
+               start_ns + duration_ns as end_ns, service, service_namespace as namespace, pod, instance, node, adjusted_milli,
                coalesce(peer_service, peer_address, db_name, db_system, messaging_destination) as peer,
                db_system, messaging_system,
                row_number() over (
@@ -40,7 +40,7 @@ remote_parents as (
            bool_or(kind in (2, 5) or service is distinct from parent_service) as has_server_child
     from with_parent where has_parent group by trace_id, parent_span_id
 )
-select v.trace_id, v.span_id, v.parent_span_id, v.service, v.pod, v.instance, v.node, v.operation, v.parent_operation, v.parent_service,
+select v.trace_id, v.span_id, v.parent_span_id, v.service, v.namespace, v.pod, v.instance, v.node, v.operation, v.parent_operation, v.parent_service,
        -- Data without kinds: crossing into another service tells the server from the client.
        cast(case when v.kind <> 0 then v.kind
                  when not v.has_parent or v.service is distinct from v.parent_service then 2
