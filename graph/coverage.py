@@ -13,19 +13,6 @@ import pyarrow as pa
 # Reasons that are no fault: such a span is explained although it makes no call.
 EXPLAINED = ("in-process", "duplicate")
 
-REMEDIES: Mapping[str, str] = MappingProxyType(
-    {
-        "client-without-peer": "set server.address, peer.service or db.system.name on client spans "
-        "(newer instrumentation does), or instrument the callee",
-        "missing-parent": "an ancestor was dropped, sampled away or not exported: propagate traceparent, "
-        "sample by trace, and check the exporters' queues",
-        "consumer-without-broker": "set messaging.system and messaging.destination.name on the consumer's spans",
-        "producer-without-broker": "set messaging.system and messaging.destination.name on the producer's spans",
-        "no-service": "set service.name (OTEL_SERVICE_NAME) on the emitter",
-        "late": "raise the lateness allowance or find what delays the exporter",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Coverage:

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..errors import GraphError
 from ..tracer.window import SECOND_NS, Window
 from .coverage import Coverage
-from .durations import Durations, bucket_middle_s
+from .durations import Durations
+from .histogram import middle
+from .rollup import STEP_NS, Rollups, cut
+from .rollup import merge as merge_rollups
 
 if TYPE_CHECKING:
     import networkx as nx
     import plotly.graph_objects as go
 
+    from ..tracer.store import Store
     from .diff import GraphDiff
 
-# Rollups come in steps of this length; a step belongs to the window that holds its start.
-STEP_NS = 10 * SECOND_NS
+
+# Spans without a service.name.
+UNNAMED = "(no service.name)"
 
 # When one name is seen as several kinds, the one that says most stays.
 _KINDS = ("service", "database", "cache", "messaging", "external", "entry", "unknown")
 _DURATIONS = {"client": "client_duration", "server": "server_duration", "gap": "gap", "queue": "queue"}
 _RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
-_TABLES = ("edges", "operations", "instances", "unlinked")
 EDGE_COLUMNS = [
     *("source", "target", "kind"),
     *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
@@ -41,15 +46,6 @@ NODE_COLUMNS = [
     *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
     *("server_p50_s", "server_p95_s", "calls_made"),
 ]
-
-
-class Rollups(Protocol):
-    """The tables a graph is made of."""
-
-    edges: pa.Table
-    operations: pa.Table
-    instances: pa.Table
-    unlinked: pa.Table
 
 
 @dataclass(frozen=True)
@@ -70,13 +66,24 @@ class DependencyGraph:
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
         """Return the graph of the steps of ``rollups`` that start in ``window``."""
+        return cls(Rollups(*(cut(getattr(rollups, field.name), window) for field in fields(rollups))), (window,))
 
-        def inside(table: pa.Table) -> pa.Table:
-            times = table["time_ns"]
-            return table.filter(pc.and_(pc.greater_equal(times, window.start_ns), pc.less(times, window.end_ns)))
+    @classmethod
+    def read(cls, store: Store, window: Window | None = None) -> DependencyGraph:
+        """Return the graph of a store in a window, widened to whole steps of 10 s; None is all that the store holds.
 
-        tables = [inside(getattr(rollups, name)) for name in _TABLES]
-        return cls(type(rollups)(*tables), (window,))
+        Raises
+        ------
+        GraphError
+            If the store holds no spans at all.
+        """
+        from .cache import rollups
+
+        window = window or store.bounds("spans")
+        if window is None:
+            raise GraphError(f"{store.path} holds no spans; add some with: hypocenter ingest PATH --store {store.path}")
+        whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
+        return cls.of(rollups(store, whole), whole)
 
     @property
     def window(self) -> Window:
@@ -90,14 +97,15 @@ class DependencyGraph:
 
     def merge(self, other: DependencyGraph) -> DependencyGraph:
         """Return the graph of both; associative and commutative. The two must not hold the same spans."""
-        tables = [pa.concat_tables([getattr(self.rollups, name), getattr(other.rollups, name)]) for name in _TABLES]
-        return DependencyGraph(type(self.rollups)(*tables), _union(self.windows + other.windows))
+        rollups = merge_rollups([self.rollups, other.rollups])
+        return DependencyGraph(rollups, _union(self.windows + other.windows))
 
     @cached_property
     def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
         """The edges as (source, target) pairs in order of name, and the row of each rollup row."""
         table = self.rollups.edges
         names = table.select(["caller", "callee", "callee_kind", "caller_kind"]).to_pandas()
+        names[["caller", "callee"]] = names[["caller", "callee"]].fillna(UNNAMED)
         keys = names.groupby(["caller", "callee"], sort=True)
         number = keys.ngroup().to_numpy()
         frame = keys.size().index.to_frame(index=False).set_axis(["source", "target"], axis=1)
@@ -181,11 +189,8 @@ class DependencyGraph:
         return [_KINDS[rank[node]] for node in ids]
 
     def _namespaces(self, ids: list[str]) -> list[str | None]:
-        table = self.rollups.operations
-        if "service_namespace" not in table.column_names:
-            return [None] * len(ids)
-        known = table.group_by("service").aggregate([("service_namespace", "min")]).to_pydict()
-        of = dict(zip(known["service"], known["service_namespace_min"], strict=True))
+        found = self.rollups.instances.group_by("service").aggregate([("namespace", "min")]).to_pydict()
+        of = dict(zip(found["service"], found["namespace_min"], strict=True))
         return [of.get(node) for node in ids]
 
     @cached_property
@@ -306,4 +311,4 @@ def _durations(column: pa.ChunkedArray, number: np.ndarray, size: int) -> Durati
     row = pc.list_parent_indices(lists).to_numpy()
     entries = pc.list_flatten(lists)
     bucket, count = (entries.field(name).to_numpy().astype(np.int64) for name in ("bucket", "count"))
-    return Durations.of(size, number[row], bucket_middle_s(bucket), count)
+    return Durations.of(size, number[row], middle(bucket) / SECOND_NS, count)

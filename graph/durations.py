@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..tracer.window import SECOND_NS
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -58,12 +56,3 @@ class Durations:
             mean = np.bincount(self.group, self.count * log, self.size) / totals
             variance = np.bincount(self.group, self.count * (log - mean[self.group]) ** 2, self.size) / totals
         return mean, variance
-
-
-def bucket_middle_s(bucket: Ints) -> Floats:
-    """Return the geometric middle of histogram buckets in seconds.
-
-    Bucket 0 holds 0 ns, b > 0 holds ``2^((b-2)/16) < ns <= 2^((b-1)/16)``, -b the negatives of b.
-    """
-    size = np.abs(bucket)
-    return np.sign(bucket) * np.where(size > 1, np.exp2((size - 1.5) / 16), 1.0) / SECOND_NS
