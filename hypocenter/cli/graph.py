@@ -1,0 +1,131 @@
+"""``hypocenter graph``: who calls whom in a window, as a table, for a machine, or as a map."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..graph.dependency_graph import DependencyGraph
+    from ..tracer.store import Store
+    from ..tracer.window import Window
+
+_FORMATS = ("text", "json", "graphml", "dot", "mermaid")
+
+
+def graph(
+    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    since: Annotated[
+        str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first span.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="End, likewise. By default the last span.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help=", ".join(_FORMATS))] = "text",
+    page: Annotated[Path | None, typer.Option("--html", help="Write the service map to this file.")] = None,
+    focus: Annotated[str | None, typer.Option(help="Draw only what lies around this node.")] = None,
+    hops: Annotated[int, typer.Option(min=0, help="How many calls around the focus.")] = 1,
+    colour: Annotated[str, typer.Option(help="What the map's colour shows: errors or latency.")] = "errors",
+) -> None:
+    """Print the dependency graph of a window: calls, rate, errors and durations of each edge, and the coverage."""
+    from ..graph.dependency_graph import DependencyGraph
+    from ..tracer.store import Store
+
+    if output not in _FORMATS:
+        raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {output!r}", param_hint="-o")
+    if colour not in ("errors", "latency"):
+        raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
+    opened = Store(store)
+    found = DependencyGraph.read(opened, window_of(opened, since, until))
+    if since is None and until is None:
+        typer.echo(f"all that the store holds: {found.window}", err=True)
+    say_if_empty(opened, found)
+    if page is not None:
+        write_page(found, page, colour=colour, focus=focus, hops=hops)
+    typer.echo(_render(found, output), nl=False)
+
+
+def window_of(store: Store, since: str | None, until: str | None, *, flags: str = "--since/--until") -> Window | None:
+    """Return the window that two texts name, what is absent taken from the store; None when both are."""
+    from ..tracer.window import Window, parse_time
+
+    if since is None and until is None:
+        return None
+    try:
+        start_ns, end_ns = (None if text is None else parse_time(text) for text in (since, until))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=flags) from error
+    held = store.bounds("spans")
+    if held is not None:
+        start_ns = min(held.start_ns, end_ns - 1) if start_ns is None and end_ns is not None else start_ns
+        end_ns = max(held.end_ns, start_ns + 1) if end_ns is None and start_ns is not None else end_ns
+    if start_ns is None or end_ns is None:
+        return None
+    if start_ns >= end_ns:
+        raise typer.BadParameter(f"{since} is not before {until}", param_hint=flags)
+    return Window(start_ns, end_ns)
+
+
+def say_if_empty(store: Store, graph: DependencyGraph) -> None:
+    """Say where the data is when a window has none."""
+    if not graph.coverage.spans:
+        typer.echo(f"no spans in {graph.window}; the store holds spans in {store.bounds('spans')}", err=True)
+
+
+def write_page(graph: DependencyGraph, path: Path, **options: Any) -> None:
+    """Write the service map as one self-contained page."""
+    page = graph.figure(**options).to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
+    path.write_text(page, encoding="utf-8")
+    typer.echo(f"service map: {path}", err=True)
+
+
+def _render(graph: DependencyGraph, output: str) -> str:
+    if output == "json":
+        return json.dumps(graph.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if output == "text":
+        return _table(graph)
+    return {"graphml": graph.to_graphml, "dot": graph.to_dot, "mermaid": graph.to_mermaid}[output]()
+
+
+def _table(graph: DependencyGraph) -> str:
+    edges = graph.edges
+    columns = [
+        ("caller", [printable(name) for name in edges["source"]]),
+        ("callee", [printable(name) for name in edges["target"]]),
+        ("kind", list(edges["kind"])),
+        ("calls", [f"{count:,}" for count in edges["count"]]),
+        ("calls/s", [f"{rate:.3g}" for rate in edges["rate_per_s"]]),
+        ("errors", [f"{ratio:.2%}" if ratio else "0" for ratio in edges["error_ratio"]]),
+        *((f"{side} {q}", [milliseconds(v) for v in edges[f"{side}_{q}_s"]]) for side, q in _SHOWN_DURATIONS),
+    ]
+    rows = list(zip(*(values for _, values in columns), strict=True))
+    lines = aligned([[name for name, _ in columns], *rows], left=3) if rows else []
+    return "\n".join([*lines, *([""] if lines else []), f"coverage: {graph.coverage}", ""])
+
+
+_SHOWN_DURATIONS = (("client", "p50"), ("client", "p95"), ("server", "p50"), ("server", "p95"), ("gap", "p50"))
+
+
+def aligned(rows: list[Any], *, left: int) -> list[str]:
+    """Return the rows as lines of even columns, the first ``left`` of them flush left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def milliseconds(value_s: float) -> str:
+    """Return ``12.3 ms``; ``-`` for an unknown value."""
+    if math.isnan(value_s):
+        return "-"
+    return f"{value_s * 1e3:.3g} ms" if abs(value_s) < 1 else f"{value_s:.3g} s"
+
+
+def printable(name: str) -> str:
+    """Return a name without characters that steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)

@@ -1,0 +1,199 @@
+"""`hypocenter graph`, `diff` and `doctor`: data on stdout, talk on stderr, windows in every way of writing a time."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pyarrow as pa
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from hypocenter.cli.diff import diff
+from hypocenter.cli.doctor import doctor
+from hypocenter.cli.graph import graph
+from hypocenter.errors import GraphError
+from hypocenter.tracer.batch import Batch
+from hypocenter.tracer.schema import SPANS
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import SECOND_NS
+
+# 2023-11-14T22:13:20Z
+START_S = 1_700_000_000
+MS = 10**6
+
+
+def span(
+    trace: str, name: str, parent: str | None, service: str, kind: int, at_s: float, **more: Any
+) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(SPANS.names)
+    row |= {"trace_id": trace, "span_id": f"{trace}-{name}", "parent_span_id": parent and f"{trace}-{parent}"}
+    row |= {"service": service, "kind": kind, "name": name, "status": 0, "duration_ns": 100 * MS}
+    row |= {"start_ns": int((START_S + at_s) * SECOND_NS), "adjusted_milli": 1000, "source": "test"}
+    return row | more
+
+
+def visit(
+    number: int, at_s: float, *, failed: bool = False, slow: int = 1, service: str = "cart"
+) -> list[dict[str, Any]]:
+    """Return the spans of one request: outside -> web -> cart -> db, and a client span that names no peer."""
+    trace, status = f"t{number}", 2 if failed else 0
+    return [
+        span(trace, "in", None, "web", 2, at_s, duration_ns=200 * MS * slow),
+        span(trace, "out", "in", "web", 3, at_s, duration_ns=100 * MS * slow, status=status),
+        span(trace, "work", "out", service, 2, at_s, duration_ns=90 * MS * slow, status=status),
+        span(trace, "query", "work", service, 3, at_s, db_system="postgresql", peer_address="db"),
+        span(trace, "lost", "work", service, 3, at_s),
+    ]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    spans = [row for i in range(60) for row in visit(i, i)]
+    spans += [row for i in range(60, 120) for row in visit(i, i, failed=i % 2 == 0, slow=3)]
+    Store(tmp_path / "store", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    return tmp_path / "store"
+
+
+def run(command: Any, *arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_text_is_a_table_by_traffic_and_the_coverage(store: Path) -> None:
+    done = run(graph, "--store", store)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "caller    callee  kind      calls  calls/s  errors  client p50  client p95  server p50  server p95  gap p50",
+        "cart      db      database    120        1       0      101 ms      101 ms           -           -        -",
+        "external  web     entry       120        1       0           -           -      203 ms      598 ms        -",
+        "web       cart    service     120        1  25.00%      101 ms      299 ms     88.9 ms      274 ms  10.2 ms",
+        "",
+        "coverage: 600 spans, 480 in calls (80.0% explained); 120 client-without-peer",
+    ]
+    assert done.stderr == "all that the store holds: 2023-11-14T22:13:20Z/2023-11-14T22:15:20Z\n"
+
+
+def test_json_follows_its_contract(store: Path) -> None:
+    made = json.loads(run(graph, "--store", store, "-o", "json").stdout)
+    assert made["window"] == {"start": "2023-11-14T22:13:20Z", "end": "2023-11-14T22:15:20Z"}
+    assert {node["id"]: node["kind"] for node in made["nodes"]} == {
+        "cart": "service", "db": "database", "external": "entry", "web": "service",
+    }  # fmt: skip
+    assert {(e["source"], e["target"], e["kind"], e["count"], e["errors"]) for e in made["edges"]} == {
+        ("external", "web", "entry", 120, 0), ("web", "cart", "service", 120, 30), ("cart", "db", "database", 120, 0),
+    }  # fmt: skip
+    assert made["coverage"]["unlinked"] == {"client-without-peer": 120}
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("2023-11-14T22:14:20Z", "2023-11-14T22:14:50Z"),
+        ("2023-11-14T23:14:20+01:00", "1700000090"),
+        (str(START_S + 60), str((START_S + 90) * 1000)),
+        ("1700000063", "1700000087"),
+    ],
+)
+def test_window_in_any_writing_is_widened_to_whole_steps(store: Path, since: str, until: str) -> None:
+    done = run(graph, "--store", store, "--since", since, "--until", until, "-o", "json")
+    made = json.loads(done.stdout)
+    assert made["window"] == {"start": "2023-11-14T22:14:20Z", "end": "2023-11-14T22:14:50Z"}
+    assert {edge["count"] for edge in made["edges"]} == {30}
+    assert done.stderr == ""
+
+
+def test_one_end_alone_takes_the_other_from_the_store(store: Path) -> None:
+    late = json.loads(run(graph, "--store", store, "--since", START_S + 100, "-o", "json").stdout)
+    early = json.loads(run(graph, "--store", store, "--until", START_S + 20, "-o", "json").stdout)
+    assert [{e["count"] for e in made["edges"]} for made in (late, early)] == [{20}, {20}]
+
+
+def test_window_without_data_says_where_the_data_is(store: Path) -> None:
+    done = run(graph, "--store", store, "--since", "-1h")
+    assert (done.exit_code, done.stdout) == (0, "coverage: no spans\n")
+    assert "the store holds spans in 2023-11-14T22:13:20Z/2023-11-14T22:15:19.000000001Z" in done.stderr
+
+
+def test_graphml_dot_and_mermaid_are_those_formats(store: Path) -> None:
+    graphml = nx.parse_graphml(run(graph, "--store", store, "-o", "graphml").stdout)
+    assert set(graphml.edges) == {("external", "web"), ("web", "cart"), ("cart", "db")}
+    assert '"web" -> "cart" [label="1/s, 25.0% errors"' in run(graph, "--store", store, "-o", "dot").stdout
+    assert run(graph, "--store", store, "-o", "mermaid").stdout.startswith("flowchart LR\n")
+
+
+def test_map_is_one_page_that_asks_nothing_of_the_network(store: Path, tmp_path: Path) -> None:
+    done = run(graph, "--store", store, "--html", tmp_path / "map.html")
+    page = (tmp_path / "map.html").read_text(encoding="utf-8")
+    assert f"service map: {tmp_path / 'map.html'}" in done.stderr
+    asked: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: asked.extend(f"{tag} {v}" for k, v in attrs if k in ("src", "href"))
+    parser.feed(page)
+    assert asked == []
+    assert "<b>web</b>" in page.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u002f", "/")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-o", "yaml"), ("--since", "yesterday"), ("--since", "1700000090", "--until", "1700000080")]
+)
+def test_misuse_is_refused(store: Path, arguments: tuple[str, ...]) -> None:
+    assert run(graph, "--store", store, *arguments).exit_code == 2
+
+
+def test_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    Store(tmp_path / "empty", create=True)
+    assert str(run(graph, "--store", tmp_path / "empty").exception).endswith(
+        f"holds no spans; add some with: hypocenter ingest PATH --store {tmp_path / 'empty'}"
+    )
+    assert isinstance(run(graph, "--store", tmp_path / "empty").exception, GraphError)
+
+
+def test_diff_names_what_changed(store: Path) -> None:
+    windows = "--before", f"{START_S}/{START_S + 60}", "--after", f"{START_S + 60}/{START_S + 120}"
+    done = run(diff, "--store", store, *windows, "--exit-code")
+    assert done.exit_code == 3
+    assert done.stdout.splitlines() == [
+        "from 2023-11-14T22:13:20Z/2023-11-14T22:14:20Z to 2023-11-14T22:14:20Z/2023-11-14T22:15:20Z",
+        "changed: external -> web: server p50 203 ms -> 598 ms (x2.94, p < 1e-9)",
+        "changed: web -> cart: client p50 101 ms -> 299 ms (x2.93, p < 1e-9)",
+        "changed: web -> cart: gap p50 10.2 ms -> 30.1 ms (x2.78, p < 1e-9)",
+        "changed: web -> cart: server p50 88.9 ms -> 274 ms (x3.06, p < 1e-9)",
+        "changed: web -> cart: errors 0.00% -> 50.00% (p < 1e-9)",
+    ]
+
+
+def test_diff_of_a_window_with_itself_is_empty(store: Path) -> None:
+    windows = "--before", f"{START_S}/{START_S + 60}", "--after", f"{START_S}/{START_S + 60}"
+    made = json.loads(run(diff, "--store", store, *windows, "-o", "json", "--exit-code").stdout)
+    assert (made["appeared"], made["vanished"], made["changed"]) == ([], [], [])
+
+
+def test_doctor_names_the_services_at_fault_and_the_remedy(store: Path) -> None:
+    done = run(doctor, "--store", store, "-o", "json")
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert finding["title"] == "spans that are no side of a call: client-without-peer"
+    assert finding["subjects"] == {"cart": 120}
+    assert "server.address" in finding["remedy"]
+
+
+def test_doctor_finds_broken_context_missing_client_spans_and_missing_names(tmp_path: Path) -> None:
+    spans = [
+        span("a", "x", "gone", "cart", 2, 0),
+        span("b", "in", None, "web", 2, 0),
+        span("b", "work", "in", "cart", 2, 0),
+        span("c", "in", None, "unknown_service:node", 2, 0),
+        span("d", "in", None, "web", 2, 0),
+        span("d", "pay", "in", "web", 3, 0, peer_service="stripe"),
+    ]
+    Store(tmp_path / "s", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    found = json.loads(run(doctor, "--store", tmp_path / "s", "-o", "json").stdout)["findings"]
+    assert {f["title"].partition(":")[0]: f["subjects"] for f in found} == {
+        "spans whose parent was not recorded": {"cart": 1},
+        "calls without a client span": {"web -> cart": 1},
+        "spans without a service name": {"unknown_service:node": 1},
+        "peers that report no spans of their own": {"stripe": 1},
+    }
