@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NORMAL, SUSPECT, SECOND, BAND = "#3f88c5", "#d1495b", "#9a7fd1", "rgba(63,136,197,0.18)"
 _ROW_PX, _BAR_PX, _CHROME_PX = 130, 22, 70
 _LABEL_LENGTH = 32
+_DASHES = {"onset": "solid", "alert": "dash"}
+_BLANKS = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Panel:
 
 def plain(text: object) -> str:
     """Return text that plotly shows as it is: its labels would read ``<a href=...>`` and entities as markup."""
-    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    visible = "".join(c if c.isprintable() or c in _BLANKS else "\N{REPLACEMENT CHARACTER}" for c in str(text))
     return html.escape(visible, quote=False)
 
 
@@ -69,7 +71,7 @@ def evidence_bars(candidates: Sequence[Candidate], limit: int = 5) -> go.Figure:
         )
     names = [plain(f"{rank}. {_shorten(c.entity)}") for rank, c in enumerate(shown, 1)]
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
-    figure.update_xaxes(title="evidence, nats (right: for, left: against)", zeroline=True)
+    figure.update_xaxes(title={"text": "nats (right: for, left: against)", "font_size": 12}, zeroline=True)
     return figure.update_layout(barmode="relative", legend={"orientation": "h", "y": 1.12, "yanchor": "bottom"})
 
 
@@ -105,25 +107,27 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
                 row=row,
                 col=1,
             )
-            _name_line(figure, panel.frame[name], name if len(panel.frame.columns) > 1 else "", row)
+            if len(panel.frame.columns) > 1:
+                _name_line(figure, panel.frame[name], row, below=number > 0)
         if panel.band is not None:
             low, high = panel.band
             figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="below", row=row, col=1)
         figure.update_yaxes(**_scale(panel), nticks=4, row=row, col=1)
-    for number, (label, time_ns) in enumerate(marks.items()):
+    for number, (label, time_ns) in enumerate(sorted(marks.items(), key=lambda mark: (mark[1], mark[0]))):
         at = pd.Timestamp(time_ns, unit="ns", tz="UTC")
-        figure.add_vline(x=at, line={"color": SUSPECT, "width": 1.5, "dash": ("solid", "dash", "dot")[min(number, 2)]})
+        figure.add_vline(x=at, line={"color": SUSPECT, "width": 1.5, "dash": _DASHES.get(label, "dot")})
         figure.add_annotation(
             x=at,
             y=1,
             yref="paper",
-            yshift=22 + 14 * (number % 2),
+            # Marks are often seconds apart: each label has a line of its own.
+            yshift=26 + 14 * number,
             text=plain(label),
             showarrow=False,
-            xanchor="left" if number % 2 else "right",
             font_size=12,
         )
-    return figure.update_layout(hovermode="x unified")
+    top_px = 48 + 14 * len(marks)
+    return figure.update_layout(hovermode="x unified", margin_t=top_px, height=top_px + 60 + _ROW_PX * count)
 
 
 def _scale(panel: Panel) -> dict[str, Any]:
@@ -134,17 +138,17 @@ def _scale(panel: Panel) -> dict[str, Any]:
     return {"rangemode": "tozero", "tickformat": "~s" if highest >= 10_000 else "~g"}
 
 
-def _name_line(figure: go.Figure, line: pd.Series, label: str, row: int) -> None:
+def _name_line(figure: go.Figure, line: pd.Series, row: int, *, below: bool) -> None:
     """Write the line's name at its last known point: a legend would be far from what it names."""
     known = line.dropna()
-    if label and len(known):
+    if len(known):
         figure.add_annotation(
             x=known.index[-1],
             y=float(known.iloc[-1]),
-            text=plain(label),
+            text=plain(line.name),
             showarrow=False,
             xanchor="right",
-            yanchor="bottom",
+            yanchor="top" if below else "bottom",
             font_size=11,
             row=row,
             col=1,
@@ -165,16 +169,19 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
 
     Notes
     -----
-    A span whose parent is absent is drawn as a root. An error is marked with a cross, not by colour alone.
+    A span whose parent is absent is drawn as a root. An error is marked with ✕, not by colour alone.
     """
     ordered = _in_tree_order(spans)
     start = int(ordered.start_ns.min()) if len(ordered) else 0
     begin = (ordered.start_ns - start) / 1e6
     length = ordered.duration_ns / 1e6
-    labels = [
-        "\N{NO-BREAK SPACE}" * 2 * min(depth, 6) + plain(_shorten(f"{service} {operation}"))
+    names = [
+        "\N{NO-BREAK SPACE}" * min(depth, 8) + _shorten(f"{service} {operation}", _LABEL_LENGTH - min(depth, 8))
         for depth, service, operation in zip(ordered.depth, ordered.service, ordered.operation, strict=True)
     ]
+    # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.
+    longest = max(map(len, names), default=0)
+    labels = [plain(name).replace(" ", "\N{NO-BREAK SPACE}") for name in (n.ljust(longest) for n in names)]
     figure = _figure(_CHROME_PX + _BAR_PX * max(len(ordered), 1))
     failed = ordered.status == 2
     figure.add_bar(
@@ -183,9 +190,10 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
         y=list(range(len(ordered))),
         orientation="h",
         marker_color=np.where(ordered.service == suspect, SUSPECT, NORMAL),
-        marker_pattern_shape=np.where(ordered.service == suspect, "/", ""),
-        text=[f"{'✕ error, ' if bad else ''}{_milliseconds(ms)}" for bad, ms in zip(failed, length, strict=True)],
+        marker_pattern={"shape": np.where(ordered.service == suspect, "/", ""), "fillmode": "overlay", "size": 5},
+        text=[f"{'✕ ' if bad else ''}{_milliseconds(ms)}" for bad, ms in zip(failed, length, strict=True)],
         textposition="outside",
+        textfont_size=11,
         cliponaxis=False,
         customdata=[f"{plain(s)}: {plain(o)}" for s, o in zip(ordered.service, ordered.operation, strict=True)],
         hovertemplate="%{customdata}<br>starts at %{base:.1f} ms, takes %{x:.1f} ms<extra></extra>",
@@ -195,13 +203,13 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
         tickmode="array",
         tickvals=list(range(len(ordered))),
         ticktext=labels,
-        tickfont_size=11,
+        tickfont={"size": 10, "family": "ui-monospace, monospace"},
         automargin=True,
         showgrid=False,
     )
     reach = until_ms if until_ms is not None else float((begin + length).max() if len(ordered) else 1.0)
     # Room at the right for the length written after the longest bar.
-    figure.update_xaxes(range=[0, reach * 1.25], title="ms since the trace began")
+    figure.update_xaxes(range=[0, reach * 1.25], title={"text": "ms since the trace began (✕ error)", "font_size": 12})
     return figure.update_layout(showlegend=False, bargap=0.35)
 
 

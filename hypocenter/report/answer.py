@@ -20,10 +20,14 @@ _EVIDENCE = 4
 _LOOK_BY_EVIDENCE = {
     "latency": "the slow traces of {entity}: where does the time go that is its own?",
     "errors": "the error messages of {entity}, the deepest span first",
-    "log lines": "the log of {entity} around the onset: which lines are new, which are missing?",
-    "structure": "which calls {entity} began or stopped to make, and the configuration that decides it",
-    "saturation": "the limits and the usage of {entity}: CPU, memory, connections, disk",
     "silence": "whether {entity} still runs, restarts or is cut off",
+    "structure": "which calls {entity} began or stopped to make, and the configuration that decides it",
+    "log lines": "the log of {entity} around the onset: which lines are new, which are missing?",
+    "log volume": "the log of {entity} around the onset: what fills it, or what stopped writing?",
+    "saturation": "the limits and the usage of {entity}: CPU, memory, connections, disk",
+    "signals": "the metrics of {entity} that moved at the onset",
+    "edge metrics": "the metrics of the calls to {entity}, from each of its callers",
+    "excess": "the metrics of {entity} beyond what its callees explain",
     "change": "what changed at {entity} just before, and whether it can be rolled back",
 }
 _LOOK_BY_KIND = {

@@ -13,11 +13,14 @@
 
   function dressed(layout) {
     const { ink, line } = colours();
-    const dress = { ...layout, autosize: true, font: { ...layout.font, color: ink } };
+    const dress = { ...layout, autosize: true };
+    // A figure on a sheet of its own, as the map, keeps its ink.
+    const sheet = !/^rgba\(.*,\s*0\)$/.test(layout.paper_bgcolor || "white");
+    if (!sheet) dress.font = { ...layout.font, color: ink };
     dress.hoverlabel = { ...layout.hoverlabel, align: "left" };
     // A finger that scrolls the page must not zoom a figure.
     if (touch.matches) dress.dragmode = false;
-    for (const key of Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
+    for (const key of sheet ? [] : Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
       dress[key] = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, ...layout[key] };
       if (narrow.matches) dress[key].tickfont = { size: 10, ...layout[key].tickfont };
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..tracer.window import MINUTE_NS
 from .answer import clock, name_of, split_ns, subject, symptom_of
 from .traffic import ExemplaryTrace, bounds, duration, exemplary_traces, moved_metrics, panels
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _EVENTS = 40
 _EDGES = 100
+_CHANGE_NS = 30 * MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) ->
     return Page(
         window="no spans or metrics" if window is None else f"{clock(window[0])} to {clock(window[1])}",
         map=None if graph is None else _map(graph, first if ranking.outcome == "ranked" else None, symptom),
-        timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case, events))),
+        timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case))),
         traces=() if first is None or ranking.outcome != "ranked" else tuple(_traces(case, first, split)),
         events=tuple(events[:_EVENTS]),
         more_events=max(0, len(events) - _EVENTS),
-        coverage=tuple(_coverage(case)),
+        coverage=tuple(_coverage(case, graph)),
     )
 
 
@@ -76,6 +78,8 @@ def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) 
     wanted = () if origin is None else tuple(dict.fromkeys((subject(origin)[0], origin.service)))
     origins = [name for name in wanted if name in known][:1]
     figure = service_map(graph, highlight=origins, symptom=symptom if symptom in known else None)
+    # The page says the same in its caption.
+    figure.update_layout(title=None, margin_t=16)
     caption = (
         "No origin stands out." if origin is None else "In bold: the way between the likely origin and where it hurts."
     )
@@ -97,11 +101,17 @@ def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) 
     return Drawing("map", label, caption, figure, columns, rows)
 
 
-def _marks(first: Candidate | None, case: Case, events: list[tuple[str, str, str, str]]) -> dict[str, int]:
-    marks = {}
-    if first is not None and first.onset_ns is not None:
-        marks["onset"] = first.onset_ns
+def _marks(first: Candidate | None, case: Case) -> dict[str, int]:
+    """Return what the timelines mark: the onset, the alert, and the last change of the suspect before them."""
+    marks = {} if first is None or first.onset_ns is None else {"onset": first.onset_ns}
     marks["alert"] = case.alert_ns
+    if first is not None:
+        events = case.telemetry.table("events").to_pandas()
+        mine = (events.service == first.service) | events.object_name.isin([first.service, first.entity])
+        recent = events.time_ns.between(min(marks.values()) - _CHANGE_NS, min(marks.values()))
+        changes = events[mine & recent & (events.kind != "alert")].sort_values("time_ns", kind="stable")
+        if len(changes):
+            marks[str(changes.kind.iloc[-1])] = int(changes.time_ns.iloc[-1])
     return marks
 
 
@@ -189,7 +199,7 @@ def _events(case: Case) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _coverage(case: Case) -> list[tuple[str, str]]:
+def _coverage(case: Case, graph: DependencyGraph | None) -> list[tuple[str, str]]:
     """Return what was read and linked, and what was not under its reason."""
     telemetry, links = case.telemetry, case.links
     rows = [(f"{signal} around the incident", f"{telemetry.table(signal).num_rows:,}") for signal in _SIGNALS]
@@ -197,6 +207,8 @@ def _coverage(case: Case) -> list[tuple[str, str]]:
     rows.append(("calls linked", f"{links.calls.num_rows:,}"))
     reasons = links.unlinked["reason"].to_pandas().value_counts()
     rows += [(f"spans that are no call: {reason}", f"{count:,}") for reason, count in sorted(reasons.items())]
+    if graph is not None and graph.coverage.explained_ratio is not None:
+        rows.append(("share of spans that the map explains", f"{graph.coverage.explained_ratio:.1%}"))
     for name, counts in (("dropped", telemetry.tally.dropped), ("repaired", telemetry.tally.repaired)):
         rows += [(f"{name} while reading: {reason}", f"{count:,}") for reason, count in sorted(counts.items())]
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -157,7 +158,6 @@ def panels(case: Case, callee: str, onset_ns: int) -> list[Panel]:
 
 def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
     """Return the metrics of ``service`` that moved most at the onset, at most four, each beyond 3 times its spread."""
-    from ..analysis.evidence.resources import robust_shift
     from ..analysis.plot import Panel
 
     metrics, window = case.metrics, bounds(case)
@@ -169,9 +169,9 @@ def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
     since = metrics.values[rows][:, inside & (metrics.time_ns >= onset_ns)]
     if not before.shape[1] or not since.shape[1]:
         return []
-    shift = np.nan_to_num(robust_shift(before, since), nan=0.0, posinf=0.0)
+    shift = [_spreads(values, now) for values, now in zip(before, since, strict=True)]
     found = []
-    for place in np.argsort(-shift, kind="stable")[:_MOVED_METRICS]:
+    for place in np.argsort([-s for s in shift], kind="stable")[:_MOVED_METRICS]:
         if shift[place] < _MOVED_SPREADS:
             continue
         series = metrics.series.iloc[rows[place]]
@@ -182,12 +182,27 @@ def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
             index=pd.to_datetime(metrics.time_ns[near], unit="ns", utc=True),
         )
         band = _quantiles(before[place])
-        found.append(Panel(f"{series['name']} ({series.pod})" if series.pod else str(series["name"]), line, band))
+        found.append(
+            Panel(
+                f"{series['name']} ({series.pod})" if isinstance(series.pod, str) else str(series["name"]), line, band
+            )
+        )
     return found
 
 
 def _band(line: pd.Series, onset_ns: int) -> tuple[float, float] | None:
     return _quantiles(line[line.index < pd.Timestamp(onset_ns, unit="ns", tz="UTC")].to_numpy(dtype=float))
+
+
+def _spreads(before: np.ndarray, since: np.ndarray) -> float:
+    """Return how far the median moved in interquartile ranges (at least 1 % of the median); 0 where unknown."""
+    before, since = before[np.isfinite(before)], since[np.isfinite(since)]
+    if len(before) < 3 or not len(since):
+        return 0.0
+    low, centre, high = np.quantile(before, [0.25, 0.5, 0.75])
+    moved, scale = abs(float(np.median(since)) - centre), max(high - low, 0.01 * abs(centre))
+    # A constant zero that moves has no spread to measure by, yet nothing moved more.
+    return float(moved / scale) if scale > 0 else (math.inf if moved else 0.0)
 
 
 def _quantiles(values: np.ndarray) -> tuple[float, float] | None:
