@@ -28,7 +28,7 @@ def comparable(batch: Batch) -> object:
 
 @needs_ptars
 @given(st.lists(requests["traces"], max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_ptars_and_the_protobuf_library_agree(messages: list[Message]) -> None:
     payloads = [message.SerializeToString() for message in messages]
     fast, plain = (decode_protobuf("traces", payloads, "here", route=route) for route in ("ptars", "protobuf"))
@@ -37,7 +37,7 @@ def test_ptars_and_the_protobuf_library_agree(messages: list[Message]) -> None:
 
 @pytest.mark.parametrize("signal", list(requests))
 @given(data=st.data(), snake_case=st.booleans(), names=st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_json_says_the_same_as_protobuf(signal: str, data: st.DataObject, snake_case: bool, names: bool) -> None:
     message = data.draw(requests[signal])
     text = to_json(message, snake_case=snake_case, names=names)

@@ -75,10 +75,12 @@ def json_pairs_of(attributes: object) -> Pairs:
 
 def plain_double(number: float) -> object:
     """Return a double as JSON can say it."""
-    if math.isfinite(number):
-        return number
-    name = "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-    return {"doubleValue": name}
+    return number if math.isfinite(number) else {"doubleValue": not_finite(number)}
+
+
+def not_finite(number: float) -> str:
+    """Return the name that protobuf JSON has for a double that is no finite number."""
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def int64(value: object) -> int:
@@ -217,7 +219,7 @@ def fill(message: AnyValue, plain: Any) -> None:
                 fill(message.array_value.values.add(), item)
         case {"bytesValue": str(text), **rest} if not rest:
             message.bytes_value = base64.b64decode(text)
-        case {"doubleValue": str(name), **rest} if not rest:
+        case {"doubleValue": str(name), **rest} if not rest and name in _NOT_FINITE:
             message.double_value = _NOT_FINITE[name]
         case _:
             repeated = list(plain) == ["kvlistValue"] and isinstance(plain["kvlistValue"], list)

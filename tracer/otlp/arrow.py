@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from .any_value import Malformed, plain_double, text_of
+from .any_value import plain_double, text_of
 from .attributes import Attributes, offsets_of, quoted, replaced
 from .spans import FIELDS, RawSpans
 
 
 class Undecided(Exception):
-    """Some AnyValue has several values, of which the last counts: ptars does not tell which came last."""
+    """ptars refuses the bytes, or does not tell enough about them: the protobuf library has the last word."""
 
 
 def is_available() -> bool:
@@ -42,10 +42,7 @@ def _handler() -> Any:
 
 def gather(payloads: Sequence[bytes]) -> RawSpans:
     """Return the spans of serialized requests, as `spans.gather` does; raises Malformed or Undecided."""
-    try:
-        requests = _handler().list_to_record_batch(list(payloads))
-    except ValueError as error:
-        raise Malformed(f"expected a protobuf message: {error}") from None
+    requests = _decoded(payloads)
     resource_spans, _ = _items(requests.column("resource_spans"))
     scope_spans, scope_offsets = _items(resource_spans["scope_spans"])
     spans, span_offsets = _items(scope_spans["spans"])
@@ -78,6 +75,18 @@ def gather(payloads: Sequence[bytes]) -> RawSpans:
     )
 
 
+def _decoded(payloads: Sequence[bytes]) -> pa.RecordBatch:
+    try:
+        return _handler().list_to_record_batch(list(payloads))
+    except ValueError:
+        raise Undecided from None
+    except BaseException as error:
+        # Bytes that are cut inside of a varint make the Rust code panic, and a panic is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Undecided from None
+
+
 def _fields(structs: pa.StructArray) -> dict[str, pa.Array]:
     """Return the fields of structs by name; those of a null struct are null."""
     return dict(zip((field.name for field in structs.type), structs.flatten(), strict=True))
@@ -107,7 +116,7 @@ def _texts(values: pa.StructArray) -> pa.StringArray:
     if rows:
         result = replaced(result, np.concatenate(rows), pa.concat_arrays(texts))
     if sum(map(len, given.values())) != len(result) - result.null_count:
-        raise Undecided
+        raise Undecided  # some AnyValue has several values: the last one counts, and ptars does not tell which it is
     return result.fill_null("null")
 
 

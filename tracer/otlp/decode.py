@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import orjson
@@ -27,6 +28,18 @@ REQUESTS: Final[dict[str, Any]] = {
     "metrics": ExportMetricsServiceRequest,
     "logs": ExportLogsServiceRequest,
 }
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause the search for cycles: parsed JSON has none, and the search would take most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def decode_traces(payload: bytes, content_type: str = PROTOBUF, source: str = "otlp") -> Batch:
@@ -73,12 +86,14 @@ def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str, *, rout
     return _guarded(tables, source)
 
 
+@_collection_paused()
 def decode_json(signal: str, requests: Sequence[object], source: str) -> Batch:
     """Return the tables of several parsed OTLP/JSON requests of one signal, as one batch; a broken one fails all."""
     view = view_of(REQUESTS[signal].DESCRIPTOR)
     return _guarded(lambda tally: _tables(signal, map(view, requests), source, tally), source)
 
 
+@_collection_paused()
 def parsed(payload: bytes, source: str) -> object:
     """Return the parsed JSON of ``payload``; raises DecodeError."""
     try:
