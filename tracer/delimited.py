@@ -8,6 +8,7 @@ import functools
 import io
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ _HEADER_LIMIT_BYTES = 4 << 20
 _BOM = "\ufeff"
 _WHOLE = r"^[+-]?[0-9]{1,18}$|^[+-]?[0-8][0-9]{18}$"
 _EPOCH = r"^\s*(?P<whole>[0-9]{1,19})(?:\.(?P<decimals>[0-9]*))?\s*$"
+_SCIENTIFIC = r"^[0-9](?:\.[0-9]{1,30})?[eE]\+?[0-9]{1,2}$"
 _DECIMAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 
 
@@ -180,15 +182,33 @@ def to_time_ns(text: pa.Array) -> pa.Array:
     known = known & (epoch <= (2**63 - 1 - 10**9) // unit)
     times = np.where(known, epoch, 0) * unit + billionths * unit // 10**9
     if not known.all():
-        import pandas as pd
-
-        unread = np.flatnonzero(~known)
-        other = pd.Series(text.take(pa.array(unread)).to_pylist(), dtype="object")
-        dates = pd.to_datetime(other, utc=True, errors="coerce", format="ISO8601").dt.as_unit("ns")
-        dated = dates.notna().to_numpy()
-        times[unread[dated]] = dates[dated].astype("int64").to_numpy()
-        known[unread[dated]] = True
+        unread = np.flatnonzero(~known & pc.is_valid(text).to_numpy(zero_copy_only=False))
+        other = _rare_times(text.take(pa.array(unread)))
+        found = pc.is_valid(other).to_numpy(zero_copy_only=False)
+        times[unread[found]] = pc.drop_null(other).to_numpy(zero_copy_only=False)
+        known[unread[found]] = True
     return pa.array(times, pa.int64(), mask=~known)
+
+
+def _rare_times(text: pa.Array) -> pa.Array:
+    """Return times in scientific notation (as Go prints seconds), which a double would round, and dates."""
+    import pandas as pd
+
+    encoded = text.dictionary_encode()
+    distinct = pd.Series(encoded.dictionary.to_pylist(), dtype="object")
+    is_number = np.array(pc.match_substring_regex(encoded.dictionary, _SCIENTIFIC), bool)
+    written_out = pa.array([f"{Decimal(number):f}" for number in distinct[is_number]], pa.string())
+    dates = pd.to_datetime(distinct[~is_number], utc=True, errors="coerce", format="ISO8601")
+    dates = dates.where(dates.between(pd.Timestamp(0, tz="UTC"), pd.Timestamp("2262-01-01", tz="UTC")))
+    times = np.zeros(len(distinct), "i8")
+    known = np.zeros(len(distinct), bool)
+    times[~is_number] = dates.dt.as_unit("ns").astype("int64")
+    known[~is_number] = dates.notna()
+    if len(written_out):
+        numbers = to_time_ns(written_out)
+        times[is_number] = pc.fill_null(numbers, 0)
+        known[is_number] = pc.is_valid(numbers)
+    return pa.array(times, mask=~known).take(encoded.indices)
 
 
 class _Utf8(io.RawIOBase):

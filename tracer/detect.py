@@ -16,6 +16,7 @@ from .readers import (
     otlp_json,
     otlp_protobuf,
     petshop_metrics,
+    prometheus_text,
     rcaeval_label,
     rcaeval_logs,
     rcaeval_traces,
@@ -35,6 +36,7 @@ READERS: tuple[Reader, ...] = (
     petshop_metrics,
     dependency_graph,
     wide_csv,
+    prometheus_text,
     otlp_protobuf,
 )
 

@@ -49,6 +49,7 @@ def read_wide(
         points = _melt(kept, pc.drop_null(clock), columns)
         kept.tally.accepted["points"] += len(points)
         series = table_of(SERIES, {}, 0) if named else _series(source, columns)
+        kept.tally.accepted["series"] += len(series)
         named = True
         yield Batch({"series": series, "points": points}, kept.tally)
 

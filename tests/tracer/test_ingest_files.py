@@ -40,7 +40,7 @@ def test_folder_goes_in_and_what_is_broken_is_named(tmp_path: Path, store: Store
         ("a.csv", "nezha-traces", "added", {"spans": 3}),
         ("b.bin", None, "failed", {}),
         ("c.csv", None, "failed", {}),
-        ("d.csv", "wide-csv", "added", {"points": 1}),
+        ("d.csv", "wide-csv", "added", {"points": 1, "series": 1}),
         ("gone", None, "failed", {}),
     ]
     errors = [file.error or "" for file in summary.files if file.outcome == "failed"]
