@@ -90,7 +90,8 @@ def _documents(source: Source, tally: Tally) -> Iterator[tuple[int, bytes]]:
             parts = [b""]  # what follows belongs to the same value: only its end matters
         else:
             parts.append(text)
-        if pretty and not text.startswith((b"}", b"]")):
+        goes_on = len(line) > MAX_LINE_BYTES and not line.endswith(b"\n")
+        if goes_on or (pretty and not text.startswith((b"}", b"]"))):
             continue
         yield from _whole(first, parts, size, source.name, tally)
         parts, size = [], 0
