@@ -1,0 +1,33 @@
+"""``hypocenter report``: an incident as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Store, Symptom, Until, ranked
+
+
+def report(
+    store: Store,
+    out: Annotated[Path, typer.Option(help="The HTML file to write; an existing one is replaced.")],
+    at: At = None,
+    since: Since = None,
+    until: Until = None,
+    baseline_since: BaselineSince = None,
+    baseline_until: BaselineUntil = None,
+    symptom: Symptom = None,
+    ranker: RankerName = "hypocenter",
+) -> None:
+    """Write the report of an incident: the answer, its evidence, map, timelines and traces, and what was not checked.
+
+    The file asks the network for nothing; it can be mailed, archived, and opened anywhere.
+    """
+    incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
+    try:
+        written = incident.report(out)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {out}: {error.strerror}", param_hint="--out") from error
+    typer.echo(str(written))

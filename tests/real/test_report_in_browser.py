@@ -1,0 +1,128 @@
+"""The report in a browser: nothing is fetched, nothing from telemetry runs, and the answer is on the first screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_incident as small
+from playwright.sync_api import Browser, sync_playwright
+
+from hypocenter.session import RankedIncident
+
+HOSTILE = "<img src=x onerror=alert(1)><a href='javascript:1'>pay</a></script><script>alert(3)</script>{{7*7}}&lt;"
+SCREENS = [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light")]
+
+
+@pytest.fixture(scope="module")
+def plain_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return RankedIncident(small.ranking(), small.case()).report(tmp_path_factory.mktemp("report") / "plain.html")
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    case = small.case(small.telemetry(suspect=HOSTILE, operation=HOSTILE, message=HOSTILE))
+    path = tmp_path_factory.mktemp("report") / "hostile.html"
+    return RankedIncident(small.ranking(HOSTILE, HOSTILE), case).report(path)
+
+
+@pytest.fixture
+def browser(program: Callable[..., str]) -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=program("chromium"), args=flags)
+        yield chromium
+        chromium.close()
+
+
+def opened(browser: Browser, path: Path, width: int, height: int, scheme: Any) -> tuple[Any, list[str]]:
+    """Return the drawn page and everything untoward that happened: requests, console messages, errors, dialogs."""
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    untoward: list[str] = []
+    own = path.as_uri()
+    page.on("request", lambda request: untoward.append(request.url) if request.url != own else None)
+    page.on("console", lambda message: untoward.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: untoward.append(str(error)))
+    page.on("dialog", lambda dialog: (untoward.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.goto(own)
+    page.wait_for_selector("body.drawn")
+    return page, untoward
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)
+def test_first_screen_holds_the_whole_answer(
+    browser: Browser, plain_page: Path, width: int, height: int, scheme: str
+) -> None:
+    page, untoward = opened(browser, plain_page, width, height, scheme)
+    assert untoward == []
+    below = [
+        text
+        for text in ("payment (service) is very likely the origin", "calls from checkout to payment", "web", "87%")
+        for box in [page.get_by_text(text).first.bounding_box()]
+        if box["y"] + box["height"] > height
+    ]
+    steps = page.locator(".strip li").all()
+    assert below == []
+    assert [step.bounding_box()["y"] + step.bounding_box()["height"] <= height for step in steps] == [True] * 3
+    assert page.locator(".next code").first.bounding_box()["y"] < height
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)
+def test_page_never_scrolls_sideways_and_draws_every_figure(
+    browser: Browser, plain_page: Path, width: int, height: int, scheme: str
+) -> None:
+    page, _ = opened(browser, plain_page, width, height, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    names = page.eval_on_selector_all(".plot", "plots => plots.map(p => [p.id, !!p.querySelector('svg.main-svg')])")
+    drawn = ["map", "timeline-0", "timeline-1", "trace-bad", "trace-good"]
+    assert names == [[name, True] for name in drawn]
+
+
+def test_markup_in_telemetry_is_shown_as_text_and_never_runs(browser: Browser, hostile_page: Path) -> None:
+    page, untoward = opened(browser, hostile_page, 1400, 900, "light")
+    for summary in page.locator("summary").all():
+        summary.click()
+    for plot in page.locator(".plot").all():
+        plot.hover()
+    assert untoward == []
+    assert page.locator("h1").inner_text() == f"{HOSTILE} (service) is very likely the origin"
+    made = page.evaluate(
+        "[...document.querySelectorAll('img, a')].filter(e => !e.getAttribute('href')?.startsWith('#')).length"
+        " + [...document.querySelectorAll('svg a, svg image')].length"
+    )
+    assert made == 0
+    assert page.locator("body").inner_text().count("alert(3)") > 3
+
+
+def test_policy_stops_a_script_that_the_page_did_not_bring(browser: Browser, plain_page: Path) -> None:
+    page, untoward = opened(browser, plain_page, 1400, 900, "light")
+    page.evaluate(
+        "() => { const s = document.createElement('script'); s.textContent = 'document.title = 1';"
+        " document.body.append(s); fetch('http://127.0.0.1:9/').catch(() => 0); }"
+    )
+    assert page.title() == "payment (service) is very likely the origin"
+    assert len([line for line in untoward if "Content Security Policy" in line]) >= 2
+
+
+def test_every_figure_has_words_and_headings_do_not_skip_a_level(browser: Browser, plain_page: Path) -> None:
+    page, _ = opened(browser, plain_page, 1400, 900, "light")
+    labels = page.eval_on_selector_all(".plot", "plots => plots.map(p => p.getAttribute('aria-label'))")
+    tables = page.locator("figure details table").count()
+    levels = page.eval_on_selector_all("h1, h2, h3", "found => found.map(h => +h.tagName[1])")
+    assert [len(label) > 20 for label in labels] == [True] * 5
+    assert tables == 5
+    assert (levels[0], levels.count(1), max(b - a for a, b in pairwise(levels))) == (1, 1, 1)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the evidence"
+
+
+def test_print_is_light_even_from_a_dark_screen(browser: Browser, plain_page: Path) -> None:
+    page, _ = opened(browser, plain_page, 1400, 900, "dark")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (dark, light) == ("rgb(20, 24, 29)", "rgb(255, 255, 255)")
