@@ -7,12 +7,18 @@ import sys
 import typer
 
 from ..errors import HypocenterError
+from .diff import diff
+from .doctor import doctor
 from .evaluate import evaluate
+from .graph import graph
 from .ingest import ingest
+from .rank import rank
+from .report import report
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command()(ingest)
-app.command()(evaluate)
+# In the order in which a newcomer meets them.
+for command in (ingest, graph, diff, doctor, rank, report, evaluate):
+    app.command()(command)
 
 
 @app.callback()
