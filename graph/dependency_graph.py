@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import GraphError
+from hypocenter.errors import GraphError
+
 from ..tracer.window import SECOND_NS, Window
 from .coverage import Coverage
 from .durations import Durations

@@ -65,7 +65,8 @@ def to_node_link(graph: DependencyGraph) -> dict[str, Any]:
 
 def to_graphml(graph: DependencyGraph) -> str:
     """Return GraphML; characters that XML forbids become U+FFFD."""
-    clean = nx.relabel_nodes(to_networkx(graph), lambda name: _NOT_XML.sub("\ufffd", name))
+    calls = to_networkx(graph)
+    clean = nx.relabel_nodes(calls, {name: _NOT_XML.sub("\ufffd", name) for name in calls})
     return "\n".join(nx.generate_graphml(clean, named_key_ids=True)) + "\n"
 
 

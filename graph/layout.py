@@ -11,10 +11,11 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import networkx as nx
 import numpy as np
+
+from .lanes import lane_order, lanes_of, weight_of
 
 Point = tuple[float, float]
 # Beyond this many bends the drawing is dense anyway, and long calls run straight.
@@ -64,10 +65,10 @@ def layered(
         return Layout({}, {}, ())
     forward = _without_cycles(graph)
     depth = _depths(forward)
-    lane_of = _lanes(graph, groups or {})
+    lane_of = lanes_of(graph, groups or {})
     columns, chains = _with_bends(forward, depth, lane_of)
     neighbours = _neighbours(forward, chains)
-    lanes = _lane_order(graph, lane_of)
+    lanes = lane_order(graph, lane_of)
     order = _ordered(columns, neighbours, lane_of, lanes, anchors or {})
     places, bands = _placed(order, neighbours, lane_of, lanes, len(graph))
     routes: dict[tuple[str, str], list[Point]] = {}
@@ -80,15 +81,11 @@ def layered(
     return Layout({node: places[node] for node in sorted(graph)}, routes, shown)
 
 
-def _weight(attributes: Mapping[str, Any]) -> float:
-    return float(attributes.get("weight", 1.0))
-
-
 def _without_cycles(graph: nx.DiGraph[str]) -> nx.DiGraph[str]:
     """Return the graph with the calls of a cycle that lead back towards the outside turned around."""
     calls: nx.DiGraph[str] = nx.DiGraph()
     calls.add_nodes_from(sorted(graph))
-    calls.add_weighted_edges_from((u, v, _weight(d)) for u, v, d in sorted(graph.edges(data=True)) if u != v)
+    calls.add_weighted_edges_from((u, v, weight_of(d)) for u, v, d in sorted(graph.edges(data=True)) if u != v)
     cycles = nx.condensation(calls)
     part = cycles.graph["mapping"]
     surplus = {node: calls.out_degree(node, "weight") - calls.in_degree(node, "weight") for node in calls}
@@ -116,47 +113,6 @@ def _depths(forward: nx.DiGraph[str]) -> dict[str, int]:
         if not forward.in_degree(node) and forward.out_degree(node):
             depth[node] = min(depth[callee] for callee in forward.successors(node)) - 1
     return depth
-
-
-def _lanes(graph: nx.DiGraph[str], groups: Mapping[str, str]) -> dict[str, str]:
-    """Return the lane of each node: its group, else that of the neighbour with most traffic, else one of its own."""
-    lane_of = {node: groups[node] for node in graph if groups.get(node)}
-    for _ in range(2 if lane_of else 0):
-        joined = {}
-        for node in sorted(set(graph) - set(lane_of)):
-            traffic: dict[str, float] = {}
-            for u, v, d in [*graph.in_edges(node, data=True), *graph.out_edges(node, data=True)]:
-                lane = lane_of.get(u if v == node else v)
-                if lane is not None:
-                    traffic[lane] = traffic.get(lane, 0.0) + _weight(d)
-            if traffic:
-                joined[node] = max(sorted(traffic), key=lambda lane: traffic[lane])
-        lane_of |= joined
-    return lane_of | {node: "" for node in graph if node not in lane_of}
-
-
-def _lane_order(graph: nx.DiGraph[str], lane_of: Mapping[str, str]) -> list[str]:
-    """Return the lanes from the top, neighbours swapped while that shortens the calls between lanes."""
-    lanes = sorted(set(lane_of.values()))
-    index = {lane: i for i, lane in enumerate(lanes)}
-    between = np.zeros((len(lanes), len(lanes)))
-    for u, v in graph.edges:
-        between[index[lane_of[u]], index[lane_of[v]]] += 1
-    between += between.T
-    np.fill_diagonal(between, 0)
-    order = np.arange(len(lanes))
-    for _ in range(len(lanes)):
-        swapped = False
-        for i in range(len(lanes) - 1):
-            a, b = order[i], order[i + 1]
-            # Swapping brings a nearer to all below by one and further from all above, and b the other way round.
-            above, below = order[:i], order[i + 2 :]
-            gain = between[a][below].sum() - between[a][above].sum() + between[b][above].sum() - between[b][below].sum()
-            if gain > 0:
-                order[i], order[i + 1], swapped = b, a, True
-        if not swapped:
-            break
-    return [lanes[i] for i in order]
 
 
 def _with_bends(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,51 +11,20 @@ import networkx as nx
 import numpy as np
 import plotly.graph_objects as go
 
-from ..errors import GraphError
+from hypocenter.errors import GraphError
+
 from ..tracer.window import to_rfc3339
 from .labels import fitting
 from .layout import Layout, Point, layered
+from .plot_scale import INK, SHAPES, Scale, legend
+from .plot_text import edge_text, label, node_text, number, plain, short
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
 
 Record = dict[str, Any]
-_SHAPES = {
-    "service": "circle",
-    "database": "square",
-    "cache": "diamond",
-    "messaging": "hexagon",
-    "external": "triangle-up",
-    "entry": "circle-open-dot",
-    "unknown": "circle-x-open",
-}
-# Light to dark as it gets worse (so that print and colour-blind eyes tell it), from ColorBrewer's YlOrBr and YlGnBu.
-_SCALES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
-    "errors": (
-        "error_ratio",
-        (
-            (0.0, "no errors", "#a8b5c2"),
-            (0.01, "errors to 1 %", "#fec44f"),
-            (0.05, "to 5 %", "#f28a1c"),
-            (0.2, "to 20 %", "#cc4c02"),
-            (math.inf, "over 20 %", "#7f2704"),
-        ),
-    ),
-    "latency": (
-        "p95_s",
-        (
-            (0.01, "p95 to 10 ms", "#b5d9c3"),
-            (0.05, "to 50 ms", "#7fcdbb"),
-            (0.2, "to 200 ms", "#41a6c4"),
-            (1.0, "to 1 s", "#2c5fa8"),
-            (math.inf, "over 1 s", "#17205c"),
-        ),
-    ),
-}
-_UNKNOWN = "#c9c2cf"
-_INK = "#1f2933"
 _WIDTHS = (1.0, 1.8, 3.0, 4.8)
-_CURVE = np.linspace(0.0, 1.0, 11)
+_HALO_PX = 10.0
 _PAGE_WIDTH_PX = 1360
 _MOST_NAMES = 110
 
@@ -85,9 +53,9 @@ def service_map(
     ------
     GraphError
         If a named node is not in the graph.
+    ValueError
+        For another colour.
     """
-    if colour not in _SCALES:
-        raise ValueError(f"colour is one of {', '.join(_SCALES)}; got {colour!r}")
     namespaces = graph.nodes["namespace"].fillna("")
     nodes = {node["id"]: node for node in graph.nodes.assign(namespace=namespaces).to_dict("records")}
     edges = {(edge["source"], edge["target"]): edge for edge in graph.edges.to_dict("records")}
@@ -108,7 +76,7 @@ def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[t
     services = sum(node["kind"] == "service" for node in nodes.values())
     rate = sum(edge["rate_per_s"] for edge in edges.values())
     start, end = (to_rfc3339(time_ns) for time_ns in (graph.window.start_ns, graph.window.end_ns))
-    return f"{services:,} services, {len(edges):,} edges, {_number(rate)} calls/s · {start} to {end}"
+    return f"{services:,} services, {len(edges):,} edges, {number(rate)} calls/s · {start} to {end}"
 
 
 class _Map:
@@ -124,7 +92,7 @@ class _Map:
         positions: Mapping[str, Point] | None,
     ) -> None:
         self.nodes, self.edges, self.origins, self.symptom = nodes, edges, origins, symptom
-        self.measure, self.scale = _SCALES[colour]
+        self.scale = Scale.named(colour)
         for record in edges.values():
             record["p95_s"] = _first_known(record["client_p95_s"], record["server_p95_s"])
         for record in nodes.values():
@@ -139,7 +107,13 @@ class _Map:
             (y for _, y in self.layout.positions.values()), default=0.0
         )
         self.height_px = int(min(1100, max(460, 190 + 62 * (rows + 1))))
+        (x0, x1), (y0, y1) = self.ranges = self._ranges()
+        self.px_per_unit = np.array([_PAGE_WIDTH_PX / (x1 - x0), (self.height_px - 106) / (y1 - y0)])
         self.radius_px = self._radii()
+        # From the middle of a node to where lines end and its name may begin.
+        marked = {*origins, symptom}
+        self.reach_px = {name: r + (_HALO_PX if name in marked else 0.0) for name, r in self.radius_px.items()}
+        self.curve = np.linspace(0.0, 1.0, 21 if len(edges) < 300 else 9)
 
     def _path(self) -> list[tuple[str, str]]:
         """Return the calls between the symptom and each origin, the shortest way with the calls, else against them."""
@@ -164,24 +138,18 @@ class _Map:
             radius[name] = max(radius[name], 9.0)
         return radius
 
-    def _class(self, value: Any) -> int | None:
-        """Return the number of the colour that a value has, None for an unknown value."""
-        if value is None or math.isnan(value):
-            return None
-        return next(i for i, (limit, *_) in enumerate(self.scale) if value <= limit)
-
-    def _colour(self, number: int | None) -> str:
-        return _UNKNOWN if number is None else self.scale[number][2]
-
     def _fill(self, node: Record) -> str:
-        return _INK if node["kind"] == "entry" else self._colour(self._class(node[self.measure]))
+        outside = node["kind"] in ("entry", "unknown")
+        return INK if outside else self.scale.colour(self.scale.number(node[self.scale.measure]))
 
     def figure(self, title: str) -> go.Figure:
         lanes = [lane for lane in self.layout.lanes if lane.name]
         figure = go.Figure()
         figure.add_traces([*self._lines(), *self._bold_path(), *self._halos(), *self._marks(), *self._names()])
         figure.add_trace(self._hover_of_edges())
-        figure.add_traces(list(self._legend()))
+        shown = [*self.edges.values(), *(n for n in self.nodes.values() if n["kind"] not in ("entry", "unknown"))]
+        numbers = {self.scale.number(record[self.scale.measure]) for record in shown}
+        figure.add_traces(list(legend({node["kind"] for node in self.nodes.values()}, self.scale, numbers)))
         xs = [x for x, _ in self.layout.positions.values()] or [0.0]
         for i, lane in enumerate(lanes):
             figure.add_shape(
@@ -189,13 +157,13 @@ class _Map:
                 fillcolor="#f4f6f8" if i % 2 else "#eaeff4", line_width=0,
             )  # fmt: skip
             figure.add_annotation(
-                x=min(xs) - 0.58, y=lane.high + 0.48, text=f"<b>{_text(lane.name, 40)}</b>", showarrow=False,
+                x=min(xs) - 0.58, y=lane.high + 0.48, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
                 xanchor="left", yanchor="top", font={"size": 11, "color": "#52606d"},
             )  # fmt: skip
-        x_range, y_range = self._ranges()
+        x_range, y_range = self.ranges
         figure.update_layout(
-            title={"text": _text(title, 200), "font": {"size": 15}},
-            template="plotly_white", font={"family": "Helvetica, Arial, sans-serif", "color": _INK},
+            title={"text": plain(title, 200), "font": {"size": 15}},
+            template="plotly_white", font={"family": "Helvetica, Arial, sans-serif", "color": INK},
             height=self.height_px, margin={"l": 20, "r": 20, "t": 46, "b": 60}, hovermode="closest",
             legend={
                 "orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemclick": False, "itemdoubleclick": False,
@@ -216,8 +184,10 @@ class _Map:
         """Return points (n, 2) of the smooth line of a call, horizontal at its ends and bends."""
         start, end = self.layout.positions[caller], self.layout.positions[callee]
         if caller == callee:
-            turn = _CURVE[:, None] * 2 * np.pi
-            return np.asarray(start) + np.hstack([0.22 * np.sin(turn), 0.35 * (1 - np.cos(turn))])
+            turn = self.curve[:, None] * 2 * np.pi
+            size = (self.radius_px[caller] + 4) / self.px_per_unit
+            loop: np.ndarray = np.hstack([0.8 * np.sin(turn), 1 - np.cos(turn)]) * size + start
+            return loop
         stops = [start, *self.layout.routes.get((caller, callee), ()), end]
         parts = []
         for (x0, y0), (x1, y1) in itertools.pairwise(stops):
@@ -225,7 +195,7 @@ class _Map:
             # A call back to the left bows downwards, clear of the call that it answers.
             bow = -0.9 if x1 <= x0 and len(stops) == 2 else 0.0
             control = np.array([[x0, y0], [x0 + reach, y0 + bow], [x1 - reach, y1 + bow], [x1, y1]])
-            t = _CURVE[:, None]
+            t = self.curve[:, None]
             weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
             parts.append(weights @ control)
         return np.vstack(parts)
@@ -235,15 +205,15 @@ class _Map:
         most = max((edge["rate_per_s"] for edge in self.edges.values()), default=0.0) or 1.0
         bins: dict[tuple[int, int], list[tuple[str, str]]] = {}
         for ends, edge in self.edges.items():
-            number = self._class(edge[self.measure])
+            number = self.scale.number(edge[self.scale.measure])
             share = 1 + math.log10(max(edge["rate_per_s"] / most, 1e-3)) / 3
-            bins.setdefault((-1 if number is None else number, min(3, int(share * 4))), []).append(ends)
+            bins.setdefault((number, min(3, int(share * 4))), []).append(ends)
         faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.55, 0.3]))
         thin = float(np.interp(len(self.edges), [60, 600, 2000], [1.0, 0.7, 0.5]))
         for (number, width), calls in sorted(bins.items()):
             yield self._line(
                 calls,
-                self._colour(None if number < 0 else number),
+                self.scale.colour(number),
                 _WIDTHS[width] * thin,
                 opacity=faint if number <= 0 else max(faint, 0.85),
                 dash="dot" if number < 0 else "solid",
@@ -263,7 +233,7 @@ class _Map:
             ys += [*points[:, 1].tolist(), None]
             # Only the last point shows a marker; it keeps off the node by its radius.
             sizes += [0.0] * (len(points) - 1) + [arrow, 0.0]
-            gaps += [0.0] * (len(points) - 1) + [self.radius_px[callee], 0.0]
+            gaps += [0.0] * (len(points) - 1) + [self.reach_px[callee], 0.0]
         return go.Scatter(
             x=xs, y=ys, mode="lines+markers", hoverinfo="skip", showlegend=False, opacity=opacity,
             line={"color": colour, "width": width, "dash": dash},
@@ -278,7 +248,7 @@ class _Map:
             return []
         return [
             self._line(self.path, "#ffffff", 8.0, opacity=1.0),
-            self._line(self.path, _INK, 4.0, opacity=1.0),
+            self._line(self.path, INK, 4.0, opacity=1.0),
         ]
 
     def _halos(self) -> list[go.Scatter]:
@@ -291,8 +261,10 @@ class _Map:
             go.Scatter(
                 x=[self.layout.positions[n][0] for n, _ in marked], y=[self.layout.positions[n][1] for n, _ in marked],
                 mode="markers", hoverinfo="skip", showlegend=False,
-                marker={"size": [2 * self.radius_px[n] + 18 for n, _ in marked], "color": [c for _, c in marked],
-                        "line": {"color": _INK, "width": 3}, "opacity": 1},
+                marker={
+                    "size": [2 * self.reach_px[n] - 2 for n, _ in marked], "color": [c for _, c in marked],
+                    "line": {"color": INK, "width": 3}, "opacity": 1,
+                },
             )
         ]  # fmt: skip
 
@@ -301,10 +273,10 @@ class _Map:
         return [
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in names], y=[self.layout.positions[n][1] for n in names],
-                mode="markers", showlegend=False, text=[self._node_text(n) for n in names],
+                mode="markers", showlegend=False, text=self._node_texts(names),
                 hovertemplate="%{text}<extra></extra>",
                 marker={
-                    "symbol": [_SHAPES.get(self.nodes[n]["kind"], "circle") for n in names],
+                    "symbol": [SHAPES.get(self.nodes[n]["kind"], "circle") for n in names],
                     "size": [2 * self.radius_px[n] for n in names],
                     "color": [self._fill(self.nodes[n]) for n in names],
                     "line": {"color": "#3e4c59", "width": 1.2 if len(names) < 300 else 0.6}, "opacity": 1,
@@ -312,39 +284,41 @@ class _Map:
             )
         ]  # fmt: skip
 
+    def _node_texts(self, names: Sequence[str]) -> list[str]:
+        return [node_text(self.nodes[n], self.calls.in_degree(n), self.calls.out_degree(n)) for n in names]
+
     def _names(self) -> list[go.Scatter]:
         """Return the names that fit: the highlighted ones, then by errors and traffic."""
         marked = {*self.origins, *([self.symptom] if self.symptom else []), *(n for ends in self.path for n in ends)}
 
         def importance(name: str) -> tuple[Any, ...]:
             node = self.nodes[name]
-            number = self._class(node["error_ratio"]) if self.measure == "error_ratio" else 0
-            return (
-                name not in marked,
-                node["kind"] != "entry",
-                -(number or 0) // 3,
-                -_first_known(node["rate_per_s"], 0.0),
-                name,
-            )
+            number = self.scale.number(node["error_ratio"]) if self.scale.measure == "error_ratio" else 0
+            return name not in marked, node["kind"] != "entry", number < 3, -_first_known(node["rate_per_s"], 0.0), name
 
         names = sorted(self.nodes, key=importance)
         roles = {self.symptom: "symptom"} | dict.fromkeys(self.origins, "likely origin")
         base = 12 if len(names) <= 40 else 11 if len(names) <= 200 else 10
         fonts = [base + 2 if n in marked else base for n in names]
-        texts = [f"{roles[n]}\n{_short(n)}" if n in roles else _short(n) for n in names]
-        (x0, x1), (y0, y1) = self._ranges()
-        scale = np.array([_PAGE_WIDTH_PX / (x1 - x0), (self.height_px - 106) / (y1 - y0)])
+        texts = [f"{roles[n]}\n{short(n, 28)}" if n in roles else short(n, 28) for n in names]
         points = np.array([self.layout.positions[n] for n in names]).reshape(-1, 2)
-        radii = [self.radius_px[n] for n in names]
-        sides = fitting((points - [x0, y0]) * scale, radii, texts, fonts, _PAGE_WIDTH_PX, _MOST_NAMES)
+        radii = [self.reach_px[n] for n in names]
+        sides = fitting(
+            (points - [self.ranges[0][0], self.ranges[1][0]]) * self.px_per_unit,
+            radii,
+            texts,
+            fonts,
+            _PAGE_WIDTH_PX,
+            _MOST_NAMES,
+        )
         shown = [i for i, side in enumerate(sides) if side is not None or names[i] in marked]
         return [
             go.Scatter(
                 x=[points[i][0] for i in shown], y=[points[i][1] for i in shown], mode="markers+text", hoverinfo="skip",
                 showlegend=False, marker={"size": [2 * radii[i] for i in shown], "opacity": 0},
-                text=[_bold(texts[i], names[i] in marked) for i in shown],
+                text=[label(texts[i], names[i] in marked) for i in shown],
                 textposition=[sides[i] or "bottom center" for i in shown],
-                textfont={"size": [fonts[i] for i in shown], "color": _INK},
+                textfont={"size": [fonts[i] for i in shown], "color": INK},
             )
         ]  # fmt: skip
 
@@ -352,85 +326,10 @@ class _Map:
         middles = {ends: (curve := self._curve(*ends))[len(curve) // 2] for ends in self.edges}
         return go.Scatter(
             x=[point[0] for point in middles.values()], y=[point[1] for point in middles.values()], mode="markers",
-            showlegend=False, marker={"size": 10, "opacity": 0}, text=[self._edge_text(ends) for ends in self.edges],
+            showlegend=False, marker={"size": 10, "opacity": 0}, text=[edge_text(edge) for edge in self.edges.values()],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-
-    def _node_text(self, name: str) -> str:
-        node = self.nodes[name]
-        where = f" in {_text(node['namespace'], 60)}" if node["namespace"] else ""
-        callers, callees = self.calls.in_degree(name), self.calls.out_degree(name)
-        lines = [f"<b>{_text(name, 120)}</b>", f"{node['kind']}{where}"]
-        if node["kind"] != "entry":
-            lines += [f"{_number(node['rate_per_s'])} calls/s answered, errors {_percent(node['error_ratio'])}"]
-            lines += [f"server p50 {_time(node['server_p50_s'])}, p95 {_time(node['server_p95_s'])}"]
-        return "<br>".join([*lines, f"called by {callers}, calls {callees}"])
-
-    def _edge_text(self, ends: tuple[str, str]) -> str:
-        edge = self.edges[ends]
-        return "<br>".join(
-            [
-                f"<b>{_text(ends[0], 120)} → {_text(ends[1], 120)}</b>",
-                f"{_number(edge['rate_per_s'])} calls/s ({edge['count']:,}), errors {_percent(edge['error_ratio'])}",
-                f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
-                f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
-                f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
-            ]
-        )
-
-    def _legend(self) -> Iterable[go.Scatter]:
-        kinds = {node["kind"] for node in self.nodes.values()}
-        for kind, shape in _SHAPES.items():
-            if kind in kinds:
-                yield _legend_entry(
-                    kind,
-                    {
-                        "symbol": shape,
-                        "color": "white" if kind != "entry" else _INK,
-                        "line": {"color": _INK, "width": 1.5},
-                    },
-                )
-        classes = {self._class(record[self.measure]) for record in self.edges.values()}
-        for number, (_, name, colour) in enumerate(self.scale):
-            if number in classes:
-                yield _legend_entry(name, {"symbol": "square", "color": colour})
-        if None in classes:
-            yield _legend_entry(f"{self.measure.split('_')[0]} unknown", {"symbol": "square", "color": _UNKNOWN})
-        yield _legend_entry("line width: calls/s", {"symbol": "line-ew", "line": {"color": "#a8b5c2", "width": 4}})
-
-
-def _legend_entry(name: str, marker: Record) -> go.Scatter:
-    return go.Scatter(x=[None], y=[None], mode="markers", name=name, marker={"size": 11} | marker, hoverinfo="skip")
-
-
-def _text(value: str, limit: int) -> str:
-    """Return text that plotly shows as it is: telemetry may hold markup, and its names may be endless."""
-    printable = "".join(c if c.isprintable() else " " for c in value)
-    return html.escape(printable if len(printable) <= limit else printable[: limit - 1] + "…", quote=False)
-
-
-def _short(name: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in (name if len(name) <= 28 else name[:27] + "…"))
-
-
-def _bold(text: str, bold: bool) -> str:
-    shown = "<br>".join(html.escape(line, quote=False) for line in text.split("\n"))
-    return f"<b>{shown}</b>" if bold else shown
 
 
 def _first_known(*values: float) -> float:
     return next((value for value in values if not math.isnan(value)), math.nan)
-
-
-def _number(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _percent(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:.2%}"
-
-
-def _time(value_s: float) -> str:
-    if math.isnan(value_s):
-        return "unknown"
-    return f"{value_s:.3g} s" if abs(value_s) >= 1 else f"{value_s * 1e3:.3g} ms"

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from ..errors import GraphError
+from hypocenter.errors import GraphError
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph

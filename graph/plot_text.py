@@ -1,0 +1,62 @@
+"""The words on a map: names of telemetry as plain text, and what a reader sees on pointing at a node or an edge."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def plain(value: str, limit: int) -> str:
+    """Return text that plotly shows as it is: telemetry may hold markup, and its names may be endless."""
+    return html.escape(short(value, limit), quote=False)
+
+
+def short(name: str, limit: int) -> str:
+    """Return a printable name of at most ``limit`` characters."""
+    return "".join(c if c.isprintable() else " " for c in (name if len(name) <= limit else name[: limit - 1] + "…"))
+
+
+def label(text: str, bold: bool) -> str:
+    """Return lines of text for plotly."""
+    shown = "<br>".join(html.escape(line, quote=False) for line in text.split("\n"))
+    return f"<b>{shown}</b>" if bold else shown
+
+
+def node_text(node: Record, callers: int, callees: int) -> str:
+    """Return what is known of a node, a line per topic."""
+    where = f" in {plain(node['namespace'], 60)}" if node["namespace"] else ""
+    lines = [f"<b>{plain(node['id'], 120)}</b>", f"{node['kind']}{where}"]
+    if node["kind"] not in ("entry", "unknown"):
+        lines += [f"{number(node['rate_per_s'])} calls/s answered, errors {_percent(node['error_ratio'])}"]
+        lines += [f"server p50 {_time(node['server_p50_s'])}, p95 {_time(node['server_p95_s'])}"]
+    return "<br>".join([*lines, f"called by {callers}, calls {callees}"])
+
+
+def edge_text(edge: Record) -> str:
+    """Return what is known of an edge, a line per topic."""
+    lines = [
+        f"<b>{plain(edge['source'], 120)} → {plain(edge['target'], 120)}</b>",
+        f"{number(edge['rate_per_s'])} calls/s ({edge['count']:,}), errors {_percent(edge['error_ratio'])}",
+        f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
+        f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
+        f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
+    ]
+    return "<br>".join(lines)
+
+
+def number(value: float) -> str:
+    """Return three significant digits, ``unknown`` for NaN."""
+    return "unknown" if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2%}"
+
+
+def _time(value_s: float) -> str:
+    if math.isnan(value_s):
+        return "unknown"
+    return f"{value_s:.3g} s" if abs(value_s) >= 1 else f"{value_s * 1e3:.3g} ms"
