@@ -66,10 +66,8 @@ def write_whole(path: Path, content: bytes, staging: Path) -> None:
     """Write a small file whole and durable; ``staging`` is a folder in the same file system."""
     temporary = staging / f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_bytes(content)
+        sync(temporary)
         publish([(temporary, path)], undo=False)
     finally:
         remove([temporary])
