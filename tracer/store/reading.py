@@ -46,11 +46,29 @@ def batches_in(
     """Yield the wanted rows in the order of ``segments``; a damaged segment is reported and ends where it breaks."""
     wanted = _schema(signal, columns)
     for run, condition in _runs(segments, signal, window, None):
-        for segment in run:
+        for group in _groups(run):
+            if len(group) > 1:
+                for table in _tables(group, signal, wanted.names, condition, report):
+                    yield from (batch for batch in table.to_batches() if batch.num_rows)
+                continue
             try:
-                yield from (b for b in _scanner([segment], signal, wanted.names, condition).to_batches() if b.num_rows)
+                yield from (b for b in _scanner(group, signal, wanted.names, condition).to_batches() if b.num_rows)
             except (pa.ArrowException, OSError) as error:
-                report(str(segment.path), _reason(error))
+                report(str(group[0].path), _reason(error))
+
+
+def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Yield neighbours that make about one batch together: opening small files one by one costs more than reading."""
+    group: list[Segment] = []
+    rows = 0
+    for segment in segments:
+        if group and rows + segment.rows > _BATCH_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(segment)
+        rows += segment.rows
+    if group:
+        yield group
 
 
 def _schema(signal: str, columns: Sequence[str] | None) -> pa.Schema:
