@@ -48,7 +48,13 @@ KINDS: dict[str, FaultKind] = {
             "a share of the requests raises an exception in the handler",
             {"share": (0.35, 0.7)},
         ),
-        FaultKind("cpu-burn", "replica", ("recommendation", *_SERVICES), "a runaway thread in the process"),
+        FaultKind(
+            "cpu-burn",
+            "replica",
+            ("recommendation", *(s for s in _SERVICES if s != "recommendation")),
+            "runaway threads in the process",
+            {"threads": (3, 8)},
+        ),
         FaultKind("code-fault", "replica", tuple(STEPS), "the code skips a step and its log line, and reports success"),
         FaultKind("slow-database", "database", (DATABASE,), "the index of the stock table is dropped: full scans"),
         FaultKind(

@@ -55,20 +55,20 @@ class Processes:
         child.kill()
         child.wait()
 
-    def stop(self, name: str, how: int = signal.SIGTERM) -> None:
+    def stop(self, name: str) -> None:
         """Ask a child to end and wait for it; one that does not listen is killed with its session."""
-        self._end([(name, self._running.pop(name))], how)
+        self._end([self._running.pop(name)])
 
     def stop_all(self) -> None:
         """Stop every child that still runs, the latest started first."""
-        children = [(name, self._running.pop(name)) for name in reversed(list(self._running))]
-        self._end(children, signal.SIGTERM)
+        children = [self._running.pop(name) for name in reversed(list(self._running))]
+        self._end(children)
 
-    def _end(self, children: list[tuple[str, subprocess.Popen[bytes]]], how: int) -> None:
-        for _, child in children:
+    def _end(self, children: list[subprocess.Popen[bytes]]) -> None:
+        for child in children:
             if child.poll() is None:
-                child.send_signal(how)
-        for _, child in children:
+                child.terminate()
+        for child in children:
             try:
                 child.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:

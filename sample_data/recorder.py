@@ -132,10 +132,9 @@ def record(plan: Plan, out: Path, report: Report = lambda _what, _share: None) -
         sink = stack.enter_context(OtlpSink())
         shop = Shop(plan, folder, processes, sink.url)
         shop.start(stack)
-        database = stack.enter_context(shop.connect())
-        inject_ns, start_ns, end_ns = _run(shop, metrics, database, report)
-        for pod in shop.replicas:
-            processes.stop(pod.name)
+        with shop.connect() as database:
+            inject_ns, start_ns, end_ns = _run(shop, metrics, database, report)
+        processes.stop_all()  # each replica exports what it still holds
         report("writing", 1.0)
         traces, logs = cut(sink.requests["/v1/traces"], sink.requests["/v1/logs"], start_ns, end_ns)
         effects = measure(read_requests(folder / "load.jsonl"), start_ns, inject_ns, end_ns)

@@ -26,7 +26,8 @@ class Switchboard:
             started = faults.keys() - self._on.keys()
             self._on = faults
         if "cpu-burn" in started:
-            threading.Thread(target=self._burn, daemon=True).start()
+            for _ in range(round(faults["cpu-burn"]["threads"])):
+                threading.Thread(target=self._burn, daemon=True).start()
 
     def enter(self) -> None:
         """Suffer the faults of a request that begins; raises InjectedFailure in a failing handler."""
@@ -47,6 +48,6 @@ class Switchboard:
         return self._on.get("code-fault", {}).get("step") == step
 
     def _burn(self) -> None:
-        # A runaway thread: it holds the interpreter lock as a busy loop in a real service would.
+        # A runaway thread holds the interpreter lock as a busy loop in a real service would.
         while "cpu-burn" in self._on:
             sum(number * number for number in range(2000))
