@@ -95,7 +95,8 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
     for row, panel in enumerate(panels, 1):
         for number, name in enumerate(panel.frame.columns):
             figure.add_scatter(
-                x=panel.frame.index,
+                # plotly knows microseconds at best
+                x=panel.frame.index.floor("us"),
                 y=panel.frame[name],
                 name=plain(name),
                 mode="lines+markers" if len(panel.frame) < 40 else "lines",
@@ -112,9 +113,9 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
         if panel.band is not None:
             low, high = panel.band
             figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="below", row=row, col=1)
-        figure.update_yaxes(**_scale(panel), nticks=4, row=row, col=1)
+        figure.update_yaxes(**_scale(panel), nticks=4, automargin=True, row=row, col=1)
     for number, (label, time_ns) in enumerate(sorted(marks.items(), key=lambda mark: (mark[1], mark[0]))):
-        at = pd.Timestamp(time_ns, unit="ns", tz="UTC")
+        at = pd.Timestamp(time_ns, unit="ns", tz="UTC").floor("us")
         figure.add_vline(x=at, line={"color": SUSPECT, "width": 1.5, "dash": _DASHES.get(label, "dot")})
         figure.add_annotation(
             x=at,
@@ -143,7 +144,7 @@ def _name_line(figure: go.Figure, line: pd.Series, row: int, *, below: bool) -> 
     known = line.dropna()
     if len(known):
         figure.add_annotation(
-            x=known.index[-1],
+            x=known.index[-1].floor("us"),
             y=float(known.iloc[-1]),
             text=plain(line.name),
             showarrow=False,
@@ -190,7 +191,6 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
         y=list(range(len(ordered))),
         orientation="h",
         marker_color=np.where(ordered.service == suspect, SUSPECT, NORMAL),
-        marker_pattern={"shape": np.where(ordered.service == suspect, "/", ""), "fillmode": "overlay", "size": 5},
         text=[f"{'✕ ' if bad else ''}{_milliseconds(ms)}" for bad, ms in zip(failed, length, strict=True)],
         textposition="outside",
         textfont_size=11,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,10 @@ from .traffic import change
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
-    from ..analysis.ranking import Candidate, Ranking
+    from ..analysis.ranking import Candidate, Evidence, Ranking
 
 _SURE, _LIKELY = 0.8, 0.5
 _RUNNERS_UP = 4
-_EVIDENCE = 4
 
 # What an engineer opens first, by the kind of the strongest evidence and then by the kind of the candidate.
 _LOOK_BY_EVIDENCE = {
@@ -146,8 +146,21 @@ def runners_up(ranking: Ranking) -> tuple[Candidate, ...]:
 def doubts(candidate: Candidate) -> str:
     """Return the best that speaks for a candidate that is not the first, and what speaks against it."""
     best = candidate.evidence_for[0].text if candidate.evidence_for else "nothing speaks for it"
-    against = "; ".join(f"{e.kind}: {e.text}" for e in candidate.evidence_against[:_EVIDENCE])
+    against = "; ".join(grouped(candidate.evidence_against))
     return f"{best}; but {against}" if against else best
+
+
+def grouped(evidence: Sequence[Evidence]) -> list[str]:
+    """Return a line per text of evidence, the kinds that say the same together.
+
+    >>> from hypocenter.analysis.ranking import Evidence
+    >>> grouped([Evidence("latency", 0, "no"), Evidence("errors", 0, "no"), Evidence("silence", -1, "it talks")])
+    ['latency, errors: no', 'silence: it talks']
+    """
+    kinds: dict[str, list[str]] = {}
+    for item in evidence:
+        kinds.setdefault(item.text, []).append(item.kind)
+    return [f"{', '.join(names)}: {text}" for text, names in kinds.items()]
 
 
 def symptom_of(first: Candidate | None, case: Case | None) -> str | None:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .answer import answer, certainty_of, clock, doubts, name_of, percent
+from .answer import answer, clock, grouped, name_of, percent
 from .sections import Drawing, build
 from .text import visible
 
@@ -112,8 +112,7 @@ def _environment() -> jinja2.Environment:
         # What a template writes is made visible first, except markup of our own.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters.update(percent=percent, clock=clock, name_of=name_of, doubts=doubts, json_block=_json_block)
-    environment.globals.update(certainty_of=certainty_of)
+    environment.filters.update(percent=percent, clock=clock, name_of=name_of, grouped=grouped, json_block=_json_block)
     return environment
 
 

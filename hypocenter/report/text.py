@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .answer import answer, certainty_of, doubts, name_of, percent, runners_up
+from .answer import answer, certainty_of, doubts, grouped, name_of, percent, runners_up
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,7 +58,7 @@ def _add_evidence(rows: Table, ranking: Ranking) -> None:
     if len(first.path) > 1:
         _add(rows, "path", " → ".join(first.path))
     _add(rows, "evidence", *(f"{e.text}  [{e.kind}, {e.score:+.1f} nats]" for e in first.evidence_for))
-    _add(rows, "against it", *(f"{e.kind}: {e.text}" for e in first.evidence_against))
+    _add(rows, "against it", *grouped(first.evidence_against))
 
 
 def _add_runners_up(rows: Table, ranking: Ranking) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _STEPS_WANTED = 90
-_CALLS_A_STEP = 5
+_CALLS_A_STEP = 3
 _MOVED_METRICS = 4
 _MOVED_SPREADS = 3.0
 _METRIC_STEPS = 8  # shown before the onset, even where the spans begin later
