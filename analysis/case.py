@@ -77,7 +77,7 @@ class Case:
                 (c, d) for c, d in zip(pairs["caller"].to_pylist(), pairs["callee"].to_pylist(), strict=True) if c and d
             ):
                 graph.add_edge(caller, callee)
-        edges = self.metrics.series.dropna(subset=["service", "peer"])
-        for caller, callee in sorted(set(zip(edges.service, edges.peer, strict=True))):
-            graph.add_edge(caller, callee)
+        for batch in (self.telemetry, self.baseline):
+            edges = batch.table("series").select(["service", "peer"]).to_pandas().dropna()
+            graph.add_edges_from(sorted(set(zip(edges.service, edges.peer, strict=True))))
         return graph

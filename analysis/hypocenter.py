@@ -5,104 +5,191 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from hypocenter.errors import NotApplicable
 
 from .case import Case
-from .evidence import latency, log_lines, resources, structure
-from .evidence.finding import Finding, Windows
+from .evidence.edges import MetricEdges
+from .evidence.errors import ErrorOrigin
+from .evidence.excess import Excess
+from .evidence.finding import Evidence as Kind
+from .evidence.latency import Latency
+from .evidence.log_lines import LogLines
+from .evidence.log_volume import LogVolume
+from .evidence.saturation import Saturation
+from .evidence.series import Series, read_series
+from .evidence.signals import Signals
+from .evidence.silence import Silence
+from .evidence.structure import Structure
+from .evidence.visits import STEP_NS, Clock, Visits, read_visits
+from .fusion import Posterior, fuse
+from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, Split, grid
 from .ranking import Candidate, Evidence, Outcome, Ranking
 
-_SETTLE_NS = 5 * 10**9  # traces cut at a recording's end look like vanished calls
-# What a window of thin evidence can reach by chance; below it there is no clear origin.
-_NO_ORIGIN_NATS = 1.0
-_WEIGHTS = {"latency": 1.0, "log lines": 1.0, "structure": 1.0, "saturation": 3.0, "metric anomaly": 1.0}
+# What a quiet window reaches by chance; below it there is no clear origin.
+_NOTHING_NATS = 1.5
+_WEIGHTS = {
+    "latency": 1.0,
+    "errors": 1.0,
+    "silence": 1.0,
+    "structure": 1.0,
+    "log lines": 1.0,
+    "log volume": 0.5,
+    "saturation": 1.0,
+    "signals": 1.0,
+    "edge metrics": 1.0,
+    "excess": 1.0,
+}
+_AGAINST = 0.05  # nats; below it a kind of evidence found nothing about a candidate
 
 
 class Hypocenter:
-    """Adds latency, structure, log-line and saturation evidence; falls back to metrics and topology without traces."""
+    """Weighs evidence of traces, logs and metrics at every possible onset and sums the onset out."""
 
     name: ClassVar[str] = "hypocenter"
     requires: ClassVar[frozenset[str]] = frozenset()
     source: ClassVar[str] = "this project: docs/architecture.md"
 
     def rank(self, case: Case) -> Ranking:
-        """Return the ranking of services; needs spans or metrics, else `NotApplicable` is raised."""
-        has_spans = case.telemetry.table("spans").num_rows > 0
-        if not has_spans and not case.telemetry.table("points").num_rows:
-            raise NotApplicable("neither spans nor metrics around the alert")
-        findings = self._from_spans(case) if has_spans else [Finding("latency", not_checked="no spans")]
-        findings.append(resources.weigh(case))
-        looked = any(f.kind != "saturation" and f.not_checked is None for f in findings)
-        if not looked:
-            findings.append(resources.anomaly(case))
-        return _fuse(self.name, findings, case)
+        """Return the ranking of services; needs spans or metrics around the alert, else `NotApplicable` is raised."""
+        services = sorted(_services(case))
+        if not services:
+            raise NotApplicable("the telemetry names no service")
+        visits = read_visits(case.baseline_links.visits, case.links.visits, services, case.alert_ns)
+        series = read_series(_tables(case, baseline=True), _tables(case), services, case.alert_ns)
+        splits = splits_of(case, visits, series)
+        kinds, missing = gather(case, services, visits, series, splits)
+        if not kinds:
+            raise NotApplicable("; ".join(missing) or "no telemetry around the alert")
+        posterior = fuse(kinds, _WEIGHTS, splits, _NOTHING_NATS)
+        return _ranking(self.name, case, services, kinds, missing, posterior)
 
-    def _from_spans(self, case: Case) -> list[Finding]:
-        windows, logs = _windows(case)
-        written = log_lines.weigh(windows, *logs)
-        shape = structure.weigh(windows)
-        # Both see the path taken through the code; log lines see it finer, so the shape counts only without them.
+
+def gather(
+    case: Case, services: list[str], visits: Visits | None, series: Series | None, splits: list[Split]
+) -> tuple[list[Kind], list[str]]:
+    """Return the kinds of evidence that can look at this case, and why the others cannot."""
+    calls = _calls(case, services)
+    quiet_logs, logs = case.baseline.table("logs"), case.telemetry.table("logs")
+    found: list[Kind] = []
+    missing: list[str] = []
+    traced = np.zeros(len(services), bool)
+    if visits is None:
+        missing += [
+            f"{k}: no spans around the alert" for k in ("latency", "errors", "silence", "structure", "log lines")
+        ]
+    else:
+        seen = [
+            np.bincount(visits.service[part & (visits.service >= 0)], minlength=len(services))
+            for part in _sides(visits)
+        ]
+        traced = (seen[0] > 0) & (seen[1] > 0)
+        written = LogLines(visits, quiet_logs, logs)
+        structure = Structure(visits)
         if written.not_checked is None:
-            shape = Finding("structure", not_checked="log lines tell the same, finer")
-        return [latency.weigh(windows), written, shape]
+            # Both see the path taken through the code; log lines see it finer.
+            structure.not_checked = "log lines tell the same, finer"
+        found += [Latency(visits), ErrorOrigin(visits), Silence(visits), structure, written]
+    clock = visits.clock if visits is not None else _clock(case)
+    found.append(LogVolume(clock, quiet_logs, logs, services))
+    if series is None:
+        missing += [f"{k}: no metrics around the alert" for k in ("saturation", "signals", "edge metrics", "excess")]
+    else:
+        symptom = services.index(case.symptom.entity) if case.symptom.entity in services else None
+        excess = Excess(series, services, calls, traced, symptom, case.symptom.signal, splits)
+        signals = Signals(series, services, calls, traced)
+        if excess.not_checked is None:
+            signals.not_checked = "excess weighs the same by requests"
+        found += [Saturation(series, services), signals, MetricEdges(series, services, traced), excess]
+    missing += [f"{kind.kind}: {kind.not_checked}" for kind in found if kind.not_checked is not None]
+    return [kind for kind in found if kind.not_checked is None], missing
 
 
-def _windows(case: Case) -> tuple[Windows, tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
-    visits = case.links.visits.to_pandas()
-    quiet = case.baseline_links.visits.to_pandas()
-    for frame in (visits, quiet):
-        frame["parent_operation"] = frame.parent_operation.fillna("")
-    last = int((visits.start_ns + visits.duration_ns).max()) - _SETTLE_NS
-    before = visits[visits.start_ns < case.alert_ns]
-    after = visits[(visits.start_ns >= case.alert_ns) & (visits.start_ns < last)]
-    columns = ["time_ns", "trace_id", "span_id", "body"]
-    logs = case.telemetry.table("logs").select(columns).to_pandas()
-    quiet_logs = case.baseline.table("logs").select(columns).to_pandas()
-    # Only lines that name their span can be compared per visit.
-    logs, quiet_logs = logs[logs.span_id.notna()], quiet_logs[quiet_logs.span_id.notna()]
-    split = logs.time_ns < case.alert_ns
-    return Windows(quiet, before, after), (quiet_logs, logs[split], logs[~split])
+def _sides(visits: Visits) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the visits that may serve as a baseline, and of the incident's."""
+    quiet = np.arange(len(visits)) < visits.n_quiet
+    return quiet | (visits.column > 0), ~quiet & (visits.column > 0)
 
 
-def _fuse(name: str, findings: list[Finding], case: Case) -> Ranking:
-    services = sorted(_services(case) | {s for f in findings for s in f.score})
-    if not services:
-        raise NotApplicable("the telemetry names no service")
-    total = np.array([sum(_WEIGHTS[f.kind] * f.score.get(s, 0.0) for f in findings) for s in services])
-    probability = np.exp(total - total.max())
-    probability /= probability.sum()
-    order = sorted(range(len(services)), key=lambda i: (-total[i], services[i]))
-    symptom = _entry(case)
-    candidates = tuple(_candidate(services[i], total[i], probability[i], findings, case, symptom) for i in order)
-    checked = tuple(f.kind for f in findings if f.not_checked is None)
-    not_checked = tuple(f"{f.kind}: {f.not_checked}" for f in findings if f.not_checked is not None)
-    outcome: Outcome = "ranked" if total.max() >= _NO_ORIGIN_NATS else "no-origin"
-    return Ranking(name, outcome, candidates, not_checked, checked)
+def splits_of(case: Case, visits: Visits | None, series: Series | None) -> list[Split]:
+    """Return the splits to try, on the finest clock that the case has."""
+    if visits is not None:
+        clock = visits.clock
+        end = clock.start_ns + clock.n_steps * clock.step_ns
+        return grid(case.alert_ns, clock.start_ns, end, quiet=visits.n_quiet > 0)
+    if series is not None:
+        quiet = bool(np.isfinite(series.quiet).any())
+        start, end = int(series.time_ns[0]), int(series.time_ns[-1]) + series.step_ns
+        return grid(case.alert_ns, start, end, step_ns=series.step_ns, quiet=quiet)
+    clock = _clock(case)
+    return grid(case.alert_ns, clock.start_ns, clock.start_ns + clock.n_steps * clock.step_ns)
 
 
-def _candidate(
-    service: str, score: float, probability: float, findings: list[Finding], case: Case, symptom: str | None
-) -> Candidate:
-    found = [f for f in findings if f.score.get(service, 0.0) > 0]
-    evidence = sorted(
-        (Evidence(f.kind, f.score[service], f.text.get(service, "")) for f in found), key=lambda e: -e.score
-    )
-    against = tuple(
-        Evidence(f.kind, 0.0, "checked, nothing") for f in findings if f.not_checked is None and service not in f.score
-    )
-    best = max(found, key=lambda f: f.score[service], default=None)
-    entity, kind = best.entity.get(service, (service, "service")) if best else (service, "service")
-    path = _path(case, service, symptom)
-    return Candidate(entity, kind, service, float(probability), None, float(score), tuple(evidence), against, path)
+def _clock(case: Case) -> Clock:
+    """Return the clock of a case without spans: that of its logs."""
+    times = case.telemetry.table("logs")["time_ns"].to_numpy()
+    low, high = case.alert_ns - EARLIEST_NS - BASELINE_NS, case.alert_ns + LATEST_NS + INCIDENT_NS
+    if len(times):
+        low, high = max(low, int(times.min())), min(high, int(times.max()))
+    return Clock(low, STEP_NS, max(int(-(-(high - low) // STEP_NS)), 1))
+
+
+def _tables(case: Case, *, baseline: bool = False) -> tuple[pa.Table, pa.Table]:
+    batch = case.baseline if baseline else case.telemetry
+    return batch.table("series"), batch.table("points")
+
+
+def _calls(case: Case, services: list[str]) -> np.ndarray:
+    """Return the call graph as a matrix, true where the row calls the column."""
+    position = {s: i for i, s in enumerate(services)}
+    calls = np.zeros((len(services), len(services)), bool)
+    for caller, callee in case.call_graph.edges:
+        if caller in position and callee in position and caller != callee:
+            calls[position[caller], position[callee]] = True
+    return calls
 
 
 def _services(case: Case) -> set[str]:
     found = set(case.call_graph.nodes)
-    for signal in ("spans", "series"):
+    for signal in ("spans", "series", "logs"):
         found |= set(case.telemetry.table(signal)["service"].unique().to_pylist())
     return {str(s) for s in found if s and s != "external"}
+
+
+def _ranking(
+    name: str, case: Case, services: list[str], kinds: list[Kind], missing: list[str], posterior: Posterior
+) -> Ranking:
+    order = sorted(range(len(services)), key=lambda i: (-posterior.score[i], services[i]))
+    symptom = _entry(case)
+    candidates = tuple(_candidate(i, case, services, kinds, posterior, symptom) for i in order)
+    outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
+    return Ranking(name, outcome, candidates, tuple(missing), tuple(k.kind for k in kinds))
+
+
+def _candidate(
+    i: int, case: Case, services: list[str], kinds: list[Kind], posterior: Posterior, symptom: str | None
+) -> Candidate:
+    at = int(posterior.best[i])
+    split = posterior.splits[at]
+    nats = {k.kind: float(posterior.parts[k.kind][at, i]) for k in kinds}
+    told = sorted(
+        ((nats[k.kind], k.kind, k.tell(split, i)) for k in kinds if nats[k.kind] > _AGAINST), key=lambda t: -t[0]
+    )
+    found = tuple(Evidence(kind, value, what.text, split.onset_ns) for value, kind, what in told)
+    against = tuple(Evidence(k.kind, 0.0, "checked, nothing") for k in kinds if nats[k.kind] <= _AGAINST)
+    entity, entity_kind = (told[0][2].entity, told[0][2].entity_kind) if told else (services[i], "service")
+    return Candidate(
+        entity,
+        entity_kind,
+        services[i],
+        float(posterior.probability[i]),
+        split.onset_ns if told else None,
+        float(posterior.score[i]),
+        found,
+        against,
+        _path(case, services[i], symptom),
+    )
 
 
 def _entry(case: Case) -> str | None:

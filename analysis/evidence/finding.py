@@ -1,27 +1,38 @@
-"""What every kind of evidence returns: scores by service, or why it could not look."""
+"""The interface of a kind of evidence: it is built once for a case and weighed at every split of the onset search."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
-import pandas as pd
+import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``score`` in nats by service, above 0 incriminates; ``not_checked`` is None when it looked."""
-
-    kind: str
-    score: dict[str, float] = field(default_factory=dict)
-    text: dict[str, str] = field(default_factory=dict)
-    entity: dict[str, tuple[str, str]] = field(default_factory=dict)  # service -> (entity, its kind)
-    not_checked: str | None = None
+from ..onset import Split
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """Visits: ``quiet`` of the baseline recording, ``before`` and ``after`` the alert of the incident's."""
+class Told:
+    """What a kind of evidence says of one service: a sentence with figures, and the entity it points at."""
 
-    quiet: pd.DataFrame
-    before: pd.DataFrame
-    after: pd.DataFrame
+    text: str
+    entity: str
+    entity_kind: str = "service"
+
+
+class Evidence(Protocol):
+    """A kind of evidence over the services of one case.
+
+    ``not_checked`` is None when it could look, else the reason. Scores are in nats, 0 where nothing was found, higher
+    incriminates; unknown is 0 as well, but is told by ``looked_at``.
+    """
+
+    kind: ClassVar[str]
+    not_checked: str | None
+
+    def score(self, split: Split) -> np.ndarray:
+        """Return nats by service, shape (n_services,), in the order of the case's services."""
+        ...
+
+    def tell(self, split: Split, service: int) -> Told:
+        """Return the strongest finding about a service that scores above 0 at this split."""
+        ...

@@ -2,86 +2,144 @@
 
 A stalled caller slows all its calls alike; a delayed callee slows only the calls to it, from every caller. So out(u) is
 the lower median of the gap shifts over u's callees, the residual of an edge is its shift less out(u), and in(v) is the
-mean residual over v's callers.
+mean residual over v's callers. A call to a peer that records no spans (a database) is a gap as a whole.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass
+from typing import ClassVar
 
-from .finding import Finding, Windows
+import numpy as np
+
+from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER, KIND_SERVER
+
+from ..onset import Split
+from .finding import Told
+from .star import Star, star_of
+from .visits import Visits, keys_of
 
 _MS = 1e6
 _PRIOR_VARIANCE = 0.25  # of log milliseconds: standard deviation 0.5
-_PRIOR_WEIGHT = 3
-_MIN_SPANS = 50
-# A shift of log time becomes nats: 0.2 of log(ms) beyond two standard errors counts as one nat.
+_PRIOR_WEIGHT = 3.0
+_MIN_VISITS = 50
+_FEWEST = 3
+# Two recordings of one system differ by this much in log time at least.
+_MIN_DRIFT = 0.05
+# A shift of log time becomes nats: 0.2 of log(ms) beyond noise counts as one nat.
 _NATS_PER_LOG = 5.0
 
 
-def shifts(baseline: pd.DataFrame, window: pd.DataFrame, keys: list[str], column: str) -> pd.Series:
-    """Return the change of the mean of log(x + 1 ms) by key, pulled toward 0 by two standard errors.
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares of log(x + 1 ms) by key and column, each of shape (n_keys, 1 + n_steps)."""
 
-    Only keys seen in both frames are compared: same with same.
-    """
+    n: np.ndarray
+    total: np.ndarray
+    square: np.ndarray
 
-    def moments(frame: pd.DataFrame) -> pd.DataFrame:
-        logs = np.log1p(frame[column].clip(lower=0) / _MS)
-        groups = logs.groupby([frame[key] for key in keys])
-        return pd.DataFrame({"n": groups.size(), "mean": groups.mean(), "var": groups.var().fillna(0.0)})
+    @classmethod
+    def of(cls, visits: Visits, key: np.ndarray, n_keys: int, rows: np.ndarray, value_ns: np.ndarray) -> Moments:
+        """Return the moments of ``value_ns`` over ``rows`` of the visits."""
+        logs = np.log1p(np.maximum(value_ns, 0.0) / _MS)
+        count = visits.count
+        return cls(count(key, n_keys, rows), count(key, n_keys, rows, logs), count(key, n_keys, rows, logs * logs))
 
-    both = moments(baseline).join(moments(window), suffixes=("_a", "_b"), how="inner")
-    error = pd.Series(0.0, index=both.index)
-    for side in ("a", "b"):
-        n, var = both[f"n_{side}"], both[f"var_{side}"]
-        shrunk = (var * (n - 1) + _PRIOR_VARIANCE * _PRIOR_WEIGHT) / (n - 1 + _PRIOR_WEIGHT)
-        error = error + shrunk / n
-    change = both.mean_b - both.mean_a
-    return np.sign(change) * (change.abs() - 2 * np.sqrt(error)).clip(lower=0.0)
+    def shifts(self, visits: Visits, split: Split) -> np.ndarray:
+        """Return the change of the mean of log(x + 1 ms) by key, pulled toward 0 by the error expected of so many keys.
+
+        The baseline is the precision-weighted mean of the quiet recording and of what precedes the onset; the quiet one
+        carries an extra variance, the drift between recordings, estimated over all keys. NaN where a side is missing.
+        """
+        clock = visits.clock
+        n, total, square = (np.stack(clock.parts(part, split)) for part in (self.n, self.total, self.square))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = total / n
+            own = np.nan_to_num(np.maximum(square / n - mean**2, 0.0) * n)
+            # Baseline parts share a spread; the incident may change it.
+            spread = (own[0] + own[1] + _PRIOR_VARIANCE * _PRIOR_WEIGHT) / (n[0] + n[1] + _PRIOR_WEIGHT)
+            spread_now = (own[2] + _PRIOR_VARIANCE * _PRIOR_WEIGHT) / (n[2] + _PRIOR_WEIGHT)
+            error = spread / n[:2]
+            excess = (mean[0] - mean[1]) ** 2 - error.sum(axis=0)
+            both = (n[0] >= 5) & (n[1] >= 5)
+            drift = max(float(np.median(excess[both])) if both.any() else 0.0, _MIN_DRIFT**2)
+            weight = np.stack([1 / (error[0] + drift), 1 / error[1]])
+            weight = np.where(n[:2] > 0, weight, 0.0)
+            base = np.nansum(weight * mean[:2], axis=0) / weight.sum(axis=0)
+            change = mean[2] - base
+            noise = np.sqrt(1 / weight.sum(axis=0) + np.maximum(spread, spread_now) / n[2])
+            # One slow visit is no shift, and few tell little of their spread.
+            noise = noise * (1 + 2 / n[2] + 2 / n[:2].sum(axis=0))
+        known = (n[:2].sum(axis=0) >= _FEWEST) & (n[2] >= _FEWEST)
+        # The largest of k chance deviations is about sqrt(2 log k).
+        errors = np.sqrt(2 * np.log(max(int(known.sum()), 2)))
+        return np.where(known, np.sign(change) * np.maximum(np.abs(change) - errors * noise, 0), np.nan)
 
 
-def _star(baseline: pd.DataFrame, window: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame by service with columns own, out, in: log shifts, NaN where nothing compares."""
-    keys = ["service", "operation", "parent_operation"]
-    local = [frame[~frame.has_remote_child] for frame in (baseline, window)]
-    own = shifts(local[0], local[1], keys, "exclusive_ns").groupby("service").max()
-    edges = []
-    for frame in (baseline, window):
-        crossing = frame[frame.has_parent & (frame.service != frame.parent_service)]
-        edges.append(crossing.assign(gap=(crossing.parent_duration_ns - crossing.duration_ns).clip(lower=0)))
-    gap = shifts(edges[0], edges[1], ["parent_service", "service", "parent_operation"], "gap")
-    gap = gap.groupby(["parent_service", "service"]).max()
-    # One callee cannot tell a stalled caller from a delayed callee.
-    out = gap.groupby("parent_service").apply(lambda s: float(np.sort(s)[(len(s) - 1) // 2]) if len(s) > 1 else 0.0)
-    rest = gap - out.reindex(gap.index.get_level_values(0)).to_numpy() if len(gap) else gap
-    incoming = rest.groupby("service").mean()
-    return pd.concat({"own": own, "out": out.astype(float), "in": incoming}, axis=1)
+class Latency:
+    """Services whose own work takes longer, whose calls all stall, or the calls to which are delayed on the way."""
+
+    kind: ClassVar[str] = "latency"
+
+    def __init__(self, visits: Visits) -> None:
+        self._visits = visits
+        v = visits
+        client = np.isin(v.kind, (KIND_CLIENT, KIND_PRODUCER))
+        to_peer = client & (v.peer >= 0) & ~v.has_server_child
+        local = ~to_peer & ~(client & v.has_remote_child)
+        above = np.where(v.parent >= 0, v.operation[v.parent], -1)
+        self._key, self._first = keys_of(v.service, v.operation, above)
+        self._own = Moments.of(v, self._key, len(self._first), local, v.exclusive_ns)
+        # A server that calls on without client spans waits for more than this callee: its span says nothing of the way.
+        crossing = v.crosses & (v.kind[v.parent] != KIND_SERVER)
+        edge = crossing | to_peer
+        caller = np.where(to_peer, v.service, v.service[v.parent])
+        callee = np.where(to_peer, v.peer, v.service)
+        way = np.where(to_peer, v.operation, v.operation[v.parent])
+        self._edge_key, self._edge_first = keys_of(np.where(edge, caller, -1), np.where(edge, callee, -1), way)
+        gap = np.where(to_peer, v.duration_ns, v.duration_ns[v.parent] - v.duration_ns)
+        self._gap = Moments.of(v, self._edge_key, len(self._edge_first), edge, gap)
+        self._caller, self._callee = caller[self._edge_first], callee[self._edge_first]
+        self.not_checked = None if len(v) - v.n_quiet >= _MIN_VISITS else f"only {len(v) - v.n_quiet} spans"
+
+    def _decompose(self, split: Split) -> tuple[np.ndarray, np.ndarray, Star]:
+        """Return (own shift by service, the key that gave it, the star of the gaps)."""
+        n = len(self._visits.services)
+        shift = np.nan_to_num(self._own.shifts(self._visits, split))
+        own, key = _largest(shift, self._visits.service[self._first], n)
+        gaps = self._gap.shifts(self._visits, split)
+        known = np.isfinite(gaps) & (self._caller >= 0) & (self._callee >= 0) & (self._caller != self._callee)
+        pair, first = keys_of(self._caller[known], self._callee[known])
+        best = np.full(len(first), -np.inf)
+        np.maximum.at(best, pair, gaps[known])
+        return own, key, star_of(self._caller[known][first], self._callee[known][first], best, n)
+
+    def score(self, split: Split) -> np.ndarray:
+        """Return nats by service: five times the largest of the three shifts of log time."""
+        own, _, star = self._decompose(split)
+        return np.asarray(_NATS_PER_LOG * np.maximum(np.maximum(own, star.out), np.maximum(star.incoming, 0.0)))
+
+    def tell(self, split: Split, service: int) -> Told:
+        """Name the operation, the stalled caller or the delayed edge."""
+        names, visits = self._visits.services, self._visits
+        shifts, key, star = self._decompose(split)
+        name, own, out, incoming = names[service], shifts[service], star.out[service], star.incoming[service]
+        if own >= max(out, incoming):
+            operation = visits.operations[visits.operation[self._first[key[service]]]]
+            return Told(f"{operation}: its own work takes x{np.exp(own):.1f} longer, beyond noise", name)
+        if out >= incoming:
+            return Told(f"all its calls stall: x{np.exp(out):.1f} longer on the way, beyond noise", name)
+        caller = names[star.caller[service]]
+        return Told(
+            f"calls from {caller} take x{np.exp(incoming):.1f} longer on the way", f"{caller} -> {name}", "edge"
+        )
 
 
-def weigh(windows: Windows) -> Finding:
-    """Return latency evidence: the mean over both baselines, where each exists, of the best of own, out and in."""
-    if len(windows.after) < _MIN_SPANS:
-        return Finding("latency", not_checked=f"only {len(windows.after)} spans in the incident window")
-    frames = [_star(b, windows.after) for b in (windows.quiet, windows.before) if len(b) >= _MIN_SPANS]
-    if not frames:
-        return Finding("latency", not_checked="no baseline spans to compare with")
-    stacked = pd.concat(frames).fillna(0.0)
-    # The quiet recording is trusted most: what precedes a late alert already holds the fault.
-    parts = stacked.groupby(level=0).max() if len(frames) == 1 else 0.75 * frames[0].add(0, fill_value=0).fillna(0.0)
-    if len(frames) > 1:
-        parts = parts.add(0.25 * frames[1].fillna(0.0), fill_value=0.0)
-    score, text, entity = {}, {}, {}
-    words = {
-        "own": "its own work takes longer",
-        "out": "all its calls stall",
-        "in": "calls to it are delayed on the way",
-    }
-    for service, row in parts.clip(lower=0.0).iterrows():
-        name, value = str(service), float(row.max())
-        if value > 0:
-            kind = str(row.idxmax())
-            score[name] = value * _NATS_PER_LOG
-            text[name] = f"{words[kind]}: x{np.exp(value):.1f} beyond noise"
-            entity[name] = (name, "service")
-    return Finding("latency", score, text, entity)
+def _largest(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest value (at least 0) by group, and its index, -1 for none; groups below 0 are left out."""
+    order = np.argsort(values, kind="stable")
+    order = order[group[order] >= 0]
+    index = np.full(n, -1)
+    index[group[order]] = order  # the last one written is the largest
+    top = np.where(index >= 0, values[index] if len(values) else 0.0, 0.0)
+    return np.maximum(top, 0.0), index

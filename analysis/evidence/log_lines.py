@@ -5,61 +5,59 @@ Templates per visit with a Bayes factor, not keywords: an error line blames the 
 
 from __future__ import annotations
 
-import re
+from typing import ClassVar
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from .finding import Finding, Windows
-from .structure import best_by_service, presence
+from ..onset import Split
+from .finding import Told
+from .presence import Presence
+from .templates import tells_failure, templates
+from .visits import Visits, keys_of
 
-_IDS = re.compile(r"(?:trace|span)[ _-]?id[:=]\s*\S+", re.IGNORECASE)
-_PLACE = re.compile(r"[\w.]+#\d+")
-_PARAMETERS = re.compile(r"\[[^\[\]]*[:：=][^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|\"[^\"]*\"")
-_NUMBERS = re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{20,}\b|\b[0-9a-f]{16,}\b|0x[0-9a-f]+|\d+(?:[.:,]\d+)*")
-_WORDS = re.compile(r"[A-Za-z_]{2,}")
-_WORDS_KEPT = 12
-_MIN_LOGS = 20
-
-
-def template(body: str) -> str:
-    """Return the constant part of a log line: its code place, if it names one, and its first words.
-
-    >>> template("16:42:22.1 INFO c.Cart#53 TraceID: ab SpanID: cd [get][cart id: 17]")
-    'c.Cart#53 INFO Cart get'
-    """
-    text = _IDS.sub(" ", body)
-    found = _PLACE.search(text)
-    place = found.group() if found else ""
-    text = _PARAMETERS.sub(" ", _NUMBERS.sub(" ", text))
-    return " ".join([*([place] if place else []), *_WORDS.findall(text)[:_WORDS_KEPT]])
+_MIN_LINES = 20
 
 
-def _hits(visits: pd.DataFrame, logs: pd.DataFrame) -> pd.Series:
-    unique = pd.Series(logs.body.unique(), dtype=object)
-    names = dict(zip(unique, unique.map(template), strict=True))
-    lines = logs.assign(item=logs.body.map(names))
-    joined = lines[["trace_id", "span_id", "item"]].drop_duplicates()
-    joined = joined.merge(visits[["trace_id", "span_id", "service", "operation"]], on=["trace_id", "span_id"])
-    return joined.groupby(["service", "operation", "item"]).size()
+class LogLines:
+    """Services whose visits write other lines than usual; needs log records that name their span."""
+
+    kind: ClassVar[str] = "log lines"
+
+    def __init__(self, visits: Visits, quiet: pa.Table, incident: pa.Table) -> None:
+        self._visits = visits
+        row, item, failing, self._names = _joined(visits, pa.concat_tables([quiet, incident]))
+        self._presence = Presence.of(visits, visits.path, row, item, failing=failing)
+        written = int((row >= visits.n_quiet).sum())
+        self.not_checked = None if written >= _MIN_LINES else f"{written} log lines name a span of the incident"
+
+    def score(self, split: Split) -> np.ndarray:
+        """Return, by service, the Bayes factor that the presence of log templates in its visits changed."""
+        return self._presence.by_service(split)
+
+    def tell(self, split: Split, service: int) -> Told:
+        """Name the operation and the line that changed most."""
+        test, before, now = self._presence.best(split, service)
+        visits, p = self._visits, self._presence
+        text = f"{visits.operations[visits.operation[p.example[test]]]} writes “{self._names[p.item[test]]}”"
+        return Told(f"{text}: {before:.0%} of visits before, {now:.0%} now", visits.services[service])
 
 
-def weigh(windows: Windows, quiet_logs: pd.DataFrame, before_logs: pd.DataFrame, after_logs: pd.DataFrame) -> Finding:
-    """Return, per service, the Bayes factor that the presence of log templates in its visits changed."""
-    if len(after_logs) < _MIN_LOGS:
-        return Finding("log lines", not_checked=f"{len(after_logs)} log records joined to the incident window")
-    if len(quiet_logs) >= _MIN_LOGS:
-        visits, logs = windows.quiet, quiet_logs
-    elif len(before_logs) >= _MIN_LOGS:
-        visits, logs = windows.before, before_logs
-    else:
-        return Finding("log lines", not_checked="no baseline logs to compare with")
-    by = ["service", "operation"]
-    tests = presence(
-        visits.groupby(by).size(),
-        _hits(visits, logs),
-        windows.after.groupby(by).size(),
-        _hits(windows.after, after_logs),
-    )
-    return best_by_service(
-        "log lines", tests, "{operation} writes “{item}”: {before:.0%} of visits before, {after:.0%} now"
-    )
+def _joined(visits: Visits, logs: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Return distinct (row of the visit, template) pairs, whether the line tells of a failure, and the templates."""
+    logs = logs.filter(pc.and_(pc.is_valid(logs["span_id"]), pc.is_valid(logs["trace_id"])))
+    if not logs.num_rows:
+        nothing = np.empty(0, "i8")
+        return nothing, nothing, np.empty(0, bool), []
+    encoded = templates(logs["body"]).dictionary_encode()
+    lines = logs.select(["trace_id", "span_id"]).append_column("item", encoded.indices)
+    lines = lines.append_column("failing", tells_failure(logs))
+    rows = visits.ids.append_column("row", pa.array(np.arange(len(visits))))
+    joined = lines.join(rows, keys=["trace_id", "span_id"], join_type="inner")
+    row, item = joined["row"].to_numpy(), joined["item"].to_numpy().astype("i8")
+    _, first = keys_of(row, item)
+    # The join returns rows in any order.
+    first = first[np.lexsort((item[first], row[first]))]
+    failing = joined["failing"].to_numpy(zero_copy_only=False)
+    return row[first], item[first], failing[first], encoded.dictionary.to_pylist()

@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from dataclasses import replace
+from typing import ClassVar
 
-from .bayes import log_bayes_factor, log_mean_exp
-from .finding import Finding, Windows
+import numpy as np
 
-_MIN_SPANS = 50
+from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER
 
+from ..onset import Split
+from .finding import Told
+from .presence import Presence
+from .visits import Visits, keys_of
 
-def weigh(windows: Windows) -> Finding:
-    """Return, per service, the Bayes factor that the presence of child operations changed (log-mean-exp over tests)."""
-    baseline = windows.quiet if len(windows.quiet) >= _MIN_SPANS else windows.before
-    if len(baseline) < _MIN_SPANS or len(windows.after) < _MIN_SPANS:
-        return Finding("structure", not_checked="too few spans in the baseline or the incident window")
-    tests = presence(*_counts(baseline), *_counts(windows.after))
-    return best_by_service(
-        "structure", tests, "{operation} calls {item}: {before:.0%} of visits before, {after:.0%} now"
-    )
+_MIN_VISITS = 50
 
 
-def _counts(visits: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    totals = visits.groupby(["service", "operation"]).size()
-    children = visits[visits.has_parent].drop_duplicates(["trace_id", "parent_span_id", "operation"])
-    hits = children.groupby(["parent_service", "parent_operation", "operation"]).size()
-    hits.index.names = ["service", "operation", "item"]
-    return totals, hits
+class Structure:
+    """Services whose operations make other child calls than usual.
+
+    A client span without its server span is no change of its caller's code: `silence` weighs it against the callee.
+    """
+
+    kind: ClassVar[str] = "structure"
+
+    def __init__(self, visits: Visits) -> None:
+        self._visits = visits
+        child = np.flatnonzero(visits.parent >= 0)
+        parent = visits.parent[child]
+        lost = np.isin(visits.kind[parent], (KIND_CLIENT, KIND_PRODUCER)) & visits.crosses[child]
+        child, parent = child[~lost], parent[~lost]
+        # A visit that calls the same operation twice shows it once.
+        _, first = keys_of(parent, visits.operation[child])
+        tests = Presence.of(visits, visits.path, parent[first], visits.operation[child[first]])
+        self._presence = replace(tests, above=_above(visits, tests))
+        self.not_checked = None if len(visits) - visits.n_quiet >= _MIN_VISITS else "too few spans"
+
+    def score(self, split: Split) -> np.ndarray:
+        """Return, by service, the Bayes factor that the presence of child operations changed."""
+        return self._presence.by_service(split)
+
+    def tell(self, split: Split, service: int) -> Told:
+        """Name the operation and the child call that changed most."""
+        test, before, now = self._presence.best(split, service)
+        visits, p = self._visits, self._presence
+        text = f"{visits.operations[visits.operation[p.example[test]]]} calls {visits.operations[p.item[test]]}"
+        return Told(f"{text}: {before:.0%} of visits before, {now:.0%} now", visits.services[service])
 
 
-def presence(totals_a: pd.Series, hits_a: pd.Series, totals_b: pd.Series, hits_b: pd.Series) -> pd.DataFrame:
-    """Return a frame of tests (service, operation, item, before, after, nats) for operations seen on both sides."""
-    tests = pd.DataFrame({"a": hits_a, "b": hits_b}).fillna(0.0).reset_index()
-    visits = pd.MultiIndex.from_frame(tests[["service", "operation"]])
-    tests["n_a"] = totals_a.reindex(visits).fillna(0).to_numpy(dtype=float)
-    tests["n_b"] = totals_b.reindex(visits).fillna(0).to_numpy(dtype=float)
-    tests = tests[(tests.n_a > 0) & (tests.n_b > 0)].copy()
-    tests["a"], tests["b"] = tests[["a", "n_a"]].min(axis=1), tests[["b", "n_b"]].min(axis=1)
-    if tests.empty:
-        return tests.assign(nats=[], before=[], after=[])
-    columns = [tests[name].to_numpy(dtype=float) for name in ("a", "n_a", "b", "n_b")]
-    return tests.assign(nats=log_bayes_factor(*columns), before=tests.a / tests.n_a, after=tests.b / tests.n_b)
-
-
-def best_by_service(kind: str, tests: pd.DataFrame, text: str) -> Finding:
-    """Return the finding of a family of tests: its score pays for multiplicity, its text is that of the best test."""
-    score, words, entity = {}, {}, {}
-    for service, family in tests.groupby("service"):
-        value = log_mean_exp(family.nats.to_numpy(dtype=float))
-        if value > 0:
-            best = family.loc[family.nats.idxmax()]
-            score[str(service)] = value
-            words[str(service)] = text.format(**{str(key): item for key, item in best.items()})
-            entity[str(service)] = (str(service), "service")
-    return Finding(kind, score, words, entity)
+def _above(visits: Visits, tests: Presence) -> np.ndarray:
+    """Return, for each test, the test of whether the call that leads to its visits is made; -1 for none."""
+    width = len(visits.operations) + 1
+    made = tests.context * width + tests.item
+    order = np.argsort(made, kind="stable")
+    # In-service calls and client spans lie between: climb until a test is found.
+    row, above = tests.example.copy(), np.full(len(made), -1)
+    for _ in range(2):
+        up = np.where(row >= 0, visits.parent[row], -1)
+        wanted = np.where(up >= 0, visits.path[up] * width + visits.operation[row], -1)
+        place = np.minimum(np.searchsorted(made[order], wanted), len(made) - 1)
+        found = (wanted >= 0) & (made[order[place]] == wanted) & (above < 0)
+        above = np.where(found, order[place], above)
+        row = up
+    return above

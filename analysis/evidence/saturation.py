@@ -1,0 +1,67 @@
+"""Resources of a service against their own past: headroom lost where a limit is known, else growth.
+
+Growth that the service's own requests explain is traffic, not a cause.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ..onset import Split
+from .finding import Told
+from .series import Series
+
+_RESOURCES = ("cpu", "memory", "disk", "socket")
+# A tenfold growth of a resource, or nine tenths of its headroom lost, is about seven nats.
+_NATS_PER_LOG = 3.0
+
+
+class Saturation:
+    """Services that use up a resource: CPU, memory, disk, sockets, threads, queues."""
+
+    kind: ClassVar[str] = "saturation"
+
+    def __init__(self, series: Series, services: list[str]) -> None:
+        self._series, self._services = series, services
+        resource = np.isin(series.role, _RESOURCES) & (series.service >= 0) & (series.peer < 0)
+        # What is measured against a limit says more than the bare amount of the same resource.
+        limited = {
+            (s, r)
+            for s, r in zip(
+                series.service[resource & series.relative], series.role[resource & series.relative], strict=True
+            )
+        }
+        bare = np.array([(s, r) in limited for s, r in zip(series.service, series.role, strict=True)], bool)
+        self._rows = np.flatnonzero(resource & (series.relative | ~bare))
+        self._rates = np.flatnonzero((series.role == "rate") & (series.service >= 0) & (series.peer < 0))
+        self.not_checked = None if len(self._rows) else "no metric of a resource that belongs to a service"
+
+    def _growth(self, split: Split) -> np.ndarray:
+        n = len(self._services)
+        rise = self._series.rises(split, self._rows)
+        traffic = np.zeros(n)
+        shift, noise = self._series.moves(split, self._rates)
+        np.maximum.at(traffic, self._series.service[self._rates], np.nan_to_num(np.maximum(shift - noise, 0.0)))
+        return np.asarray(np.maximum(rise - traffic[self._series.service[self._rows]], 0.0))
+
+    def score(self, split: Split) -> np.ndarray:
+        """Return nats by service: three times the largest growth in log units."""
+        score = np.zeros(len(self._services))
+        np.maximum.at(score, self._series.service[self._rows], self._growth(split))
+        return _NATS_PER_LOG * score
+
+    def tell(self, split: Split, service: int) -> Told:
+        """Name the series that grew most, with its medians."""
+        series = self._series
+        best = int(np.argmax(np.where(series.service[self._rows] == service, self._growth(split), -1.0)))
+        row = self._rows[best]
+        before = series.raw[row, series.before(split)]
+        before = before if np.isfinite(before).any() else series.quiet_raw[row]
+        now = series.raw[row, series.after(split)]
+        text = f"{series.name[row]} {np.nanmedian(before):.4g} before, {np.nanmedian(now):.4g} now"
+        pods = {p for p in series.pod[series.service == service] if isinstance(p, str)}
+        name = self._services[service]
+        pod = series.pod[row]
+        return Told(text, str(pod), "pod") if isinstance(pod, str) and len(pods) > 1 else Told(text, name)

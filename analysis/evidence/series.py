@@ -1,0 +1,250 @@
+"""The metrics of a case as evidence reads them: what a series measures, and how far it moved beyond its own noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..metrics import to_metrics
+from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, MINUTE_NS, Split
+
+# What a series measures, by its name, the first match counts. The words are those of exporters and public data sets.
+_ROLES = (
+    ("cpu", r"cpu|throttl"),
+    ("memory", r"mem|heap|rss|working.?set|swap"),
+    ("disk", r"disk|filesystem|(?:^|[^a-z])fs(?:[^a-z]|$)|blk|hdd|inode"),
+    ("success", r"success|availab"),
+    ("error", r"error|fail|fault|exception|[45]xx|timeout|refused"),
+    ("latency", r"latenc|duration|response.?time|elapsed|(?:^|[^a-z])p(?:50|9\d)(?:[^0-9]|$)"),
+    ("socket", r"sock|connection|file.?desc|(?:^|[^a-z])fds?(?:[^a-z]|$)|thread|queue|pool"),
+    ("network", r"network|receive|transmit|packet|bytes"),
+    ("rate", r"workload|request|(?:^|[^a-z])(?:rps|qps|tps|ops|load|rate|count|calls|hits)(?:[^a-z]|$)|throughput"),
+)
+# What a caller measures of its own calls speaks of its callees.
+CLIENT_SIDE = r"(?i)client|outbound|upstream"
+_OF_A_NODE = r"(?i)(?:^|[^a-z])node|^node"
+_RELATIVE = r"(?i)%|percent|ratio|utili[sz]ation|(?:^|[^a-z])rate[^a-z]*%"
+_COUNTER = r"(?i)(?:total|sum|count)$"
+_ENOUGH_STEPS, _RESETS = 10, 0.05
+_LONGEST_QUIET = 2000  # columns
+_SETTLED_NS = 5 * MINUTE_NS  # of the incident; later than that recovery and repair set in
+_MIN_BASELINE = 3
+# Two recordings of one system differ by this many of its noises at least.
+_MIN_DRIFT = 0.5
+_NOISE = 2.0
+# The smallest value that counts, as a share of what same-named series usually read over all services.
+_FLOOR = 0.1
+_MAX_USAGE = 0.99
+
+
+@dataclass(frozen=True)
+class Series:
+    """``values`` (n, n_times) around the alert and ``quiet`` (n, n_quiet) of elsewhere, both transformed to log units.
+
+    Usage relative to a limit becomes -log(1 - usage), the headroom lost; everything else log(x + floor). ``role`` is
+    what a series measures, ``service`` and ``peer`` are codes, -1 unknown; ``raw`` keeps the values as they came.
+    """
+
+    values: np.ndarray
+    raw: np.ndarray
+    quiet: np.ndarray
+    quiet_raw: np.ndarray
+    time_ns: np.ndarray
+    step_ns: int
+    name: np.ndarray
+    role: np.ndarray
+    relative: np.ndarray
+    service: np.ndarray
+    peer: np.ndarray
+    pod: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+    def after(self, split: Split) -> slice:
+        """Return the columns of the incident: five minutes from the onset, at least two steps."""
+        end = min(split.end_ns, split.onset_ns + max(_SETTLED_NS, 2 * self.step_ns))
+        low, high = np.searchsorted(self.time_ns, [split.onset_ns, end])
+        return slice(int(low), int(high))
+
+    def before(self, split: Split) -> slice:
+        """Return the columns of the baseline that precede the onset."""
+        low, high = np.searchsorted(self.time_ns, [split.onset_ns - BASELINE_NS, split.onset_ns])
+        return slice(int(low), int(high))
+
+    def moves(self, split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (shift, noise) of ``rows`` in log units: the median's change, and one robust standard deviation.
+
+        The baseline's centre is the precision-weighted one of the quiet recording and of what precedes the onset; NaN
+        with fewer than three known values before or none after. A constant series has no noise but a floor of 1 %.
+        """
+        after = median(self.values[rows, self.after(split)])
+        before, quiet = self.values[rows, self.before(split)], self.quiet[rows]
+        n = np.stack([np.isfinite(quiet).sum(axis=1), np.isfinite(before).sum(axis=1)]).astype(float)
+        centre = np.stack([median(quiet), median(before)])
+        spread = np.stack([spread_of(quiet, centre[0]), spread_of(before, centre[1])])
+        base, noise = baseline_of(n, centre, spread, np.full(len(after), 0.01))
+        known = (n.sum(axis=0) >= _MIN_BASELINE) & np.isfinite(after)
+        return np.where(known, after - base, np.nan), np.where(known, noise, np.nan)
+
+    def rises(self, split: Split, rows: np.ndarray, sign: float = 1.0) -> np.ndarray:
+        """Return the shift of ``rows`` in the direction of ``sign``, in log units less two noises; 0 if unknown."""
+        shift, noise = self.moves(split, rows)
+        return np.nan_to_num(np.maximum(sign * shift - _NOISE * noise, 0.0))
+
+
+def read_series(
+    quiet: tuple[pa.Table, pa.Table], incident: tuple[pa.Table, pa.Table], services: Sequence[str], alert_ns: int
+) -> Series | None:
+    """Return the series of (series, points) tables; None when the incident has no points near the alert."""
+    low, high = alert_ns - EARLIEST_NS - BASELINE_NS, alert_ns + LATEST_NS + INCIDENT_NS
+    inside = _near(incident[1], low, high)
+    now = to_metrics(incident[0], inside)
+    if not len(now.time_ns):
+        return None
+    frame = now.series.reset_index(drop=True)
+    elsewhere = _away(quiet[1], low, high)
+    calm = to_metrics(quiet[0], elsewhere)
+    past = np.full((len(frame), min(len(calm.time_ns), _LONGEST_QUIET)), np.nan)
+    place = pd.Index(calm.series.series_id).get_indexer(frame.series_id)
+    past[place >= 0] = calm.values[place[place >= 0]][:, -past.shape[1] :] if past.shape[1] else past[place >= 0]
+    name = frame.name.astype(str).to_numpy(dtype=object)
+    role = _roles(name)
+    relative = pd.Series(name).str.contains(_RELATIVE).to_numpy(dtype=bool)
+    code = {s: i for i, s in enumerate(services)}
+    owner = frame.service.map(code).fillna(-1).to_numpy(dtype="i8", copy=True)
+    owner[pd.Series(name).str.contains(_OF_A_NODE).to_numpy(dtype=bool)] = -1
+    raw, past = (_increases(part, name) for part in (now.values, past))
+    # No request took no time at all: a latency of 0 says that there was none.
+    slow = (role == "latency")[:, None]
+    raw, past = (np.where(slow & (part <= 0), np.nan, part) for part in (raw, past))
+    values, calm_values = _transform(raw, past, name, role, relative)
+    peer = frame.peer.map(code).fillna(-1).astype("i8").to_numpy()
+    pod = frame.pod.astype(object).to_numpy()
+    return Series(values, raw, calm_values, past, now.time_ns, now.step_ns, name, role, relative, owner, peer, pod)
+
+
+def baseline_of(
+    n: np.ndarray, centre: np.ndarray, spread: np.ndarray, floor: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (centre, noise) of a baseline with a quiet part and one that precedes the onset; shape (n_series,).
+
+    The arguments have shape (2, n_series), quiet first: known values, their centre, their spread. The quiet part
+    carries an extra variance, the drift between recordings, estimated over all series in units of their noise.
+    """
+    with np.errstate(all="ignore"):
+        noise = np.maximum(
+            np.sqrt(np.nansum(n * spread**2, axis=0) / np.nansum(n * np.isfinite(spread), axis=0)), floor
+        )
+        noise = np.where(np.isfinite(noise), noise, floor)
+        apart = ((centre[0] - centre[1]) / noise) ** 2 - 1 / n[1]
+        both = (n > 0).all(axis=0) & np.isfinite(apart)
+        drift = max(float(np.median(apart[both])) if both.any() else 0.0, _MIN_DRIFT**2)
+        weight = np.where(n > 0, np.stack([1 / (1 / n[0] + drift), n[1]]), 0.0)
+        return np.sum(weight * np.nan_to_num(centre), axis=0) / weight.sum(axis=0), noise
+
+
+def role_of(name: str) -> str:
+    """Return what a series of this name measures.
+
+    >>> role_of("container-cpu-usage"), role_of("latency-90"), role_of("availability")
+    ('cpu', 'latency', 'success')
+    """
+    return str(_roles(np.array([name], dtype=object))[0])
+
+
+def _near(points: pa.Table, low: int, high: int) -> pa.Table:
+    return points.filter(pc.and_(pc.greater_equal(points["time_ns"], low), pc.less(points["time_ns"], high)))
+
+
+def _away(points: pa.Table, low: int, high: int) -> pa.Table:
+    return points.filter(pc.or_(pc.less(points["time_ns"], low), pc.greater_equal(points["time_ns"], high)))
+
+
+def _roles(names: np.ndarray) -> np.ndarray:
+    unique, inverse = np.unique(names.astype(str), return_inverse=True)
+    text = pd.Series(unique).str.lower()
+    role = np.full(len(unique), "other", dtype=object)
+    for label, pattern in reversed(_ROLES):
+        role[text.str.contains(pattern).to_numpy(dtype=bool)] = label
+    return role[inverse]
+
+
+def _increases(values: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Return increases per step of gauges that are counters by name and by growing only; the rest as it is."""
+    named = pd.Series(names.astype(str)).str.contains(_COUNTER).to_numpy(dtype=bool)
+    with np.errstate(all="ignore"):
+        step = np.diff(values, axis=1, prepend=np.nan)
+        known = np.isfinite(step).sum(axis=1)
+        falls, grows = (step < 0).sum(axis=1), (step > 0).sum(axis=1)
+    counter = named & (known >= _ENOUGH_STEPS) & (falls <= _RESETS * known) & (grows > 0)
+    return np.where(counter[:, None], np.where(step < 0, np.nan, step), values)
+
+
+def _transform(
+    raw: np.ndarray, quiet: np.ndarray, name: np.ndarray, role: np.ndarray, relative: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both matrices in log units; floors are shared by all series of one name, so that units cancel."""
+    usual = np.fmax(median(np.abs(raw)), median(np.abs(quiet)))
+    largest = np.fmax(_largest(raw), _largest(quiet))
+    _, group = np.unique(name.astype(str), return_inverse=True)
+    floor = np.zeros(group.max(initial=-1) + 1)
+    for g in range(len(floor)):
+        members = usual[(group == g) & (usual > 0)]
+        top = largest[group == g]
+        known = top[np.isfinite(top)]
+        floor[g] = _FLOOR * np.median(members) if len(members) else 0.01 * known.max(initial=0.0)
+    # A name whose values are all zero needs no floor; any positive number keeps the logarithm finite.
+    small = np.where(floor[group] > 0, floor[group], 1.0)[:, None]
+    limited = relative & np.isin(role, ("cpu", "memory", "disk", "socket"))
+    failing = role == "success"
+    unit = np.where(largest > 1.5, 100.0, 1.0)[:, None]
+
+    def to_log(x: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            plain = np.log(np.maximum(x, 0.0) + small)
+            headroom = -np.log1p(-np.clip(x / unit, 0.0, _MAX_USAGE))
+            missed = np.log(np.clip(1 - x / unit, 0.0, 1.0) + 0.01)
+        return np.where(limited[:, None], headroom, np.where(failing[:, None], missed, plain))
+
+    return to_log(raw), to_log(quiet)
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    return np.asarray(np.where(np.isfinite(values), values, -np.inf).max(axis=1))
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """Return the median of each row over its known values, NaN where there is none; shape (n,)."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: np.ndarray, q: float) -> np.ndarray:
+    """Return the ``q`` quantile of each row over its known values, interpolated; NaN for none; shape (n,)."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    ordered = np.sort(values, axis=1)  # NaN last
+    n, row = np.isfinite(values).sum(axis=1), np.arange(len(values))
+    place = np.maximum(n - 1, 0) * q
+    low = place.astype("i8")
+    high = np.minimum(low + 1, np.maximum(n - 1, 0))
+    return np.where(n > 0, ordered[row, low] + (ordered[row, high] - ordered[row, low]) * (place - low), np.nan)
+
+
+def spread_of(values: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return a robust standard deviation by row, NaN with fewer than two known values.
+
+    It is the larger of the scaled MAD and the scaled 90 % quantile of the deviations: a series that visits a second
+    level now and then is at home there.
+    """
+    away = np.abs(values - centre[:, None])
+    with np.errstate(invalid="ignore"):
+        spread = np.maximum(1.4826 * median(away), quantile(away, 0.9) / 1.645)
+    return np.where(np.isfinite(away).sum(axis=1) > 1, spread, np.nan)
