@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from json.encoder import encode_basestring  # quotes as orjson does, without a detour through bytes
 from typing import Any, Final
 
 import orjson
@@ -35,7 +36,7 @@ def text_of(value: Any) -> str:
         return value
     kind = value.WhichOneof("value")
     if kind == "string_value":
-        return orjson.dumps(value.string_value).decode()
+        return encode_basestring(value.string_value)
     if kind == "int_value":
         return str(value.int_value)
     return orjson.dumps(_plain(value, 1)).decode()
@@ -45,7 +46,15 @@ def pairs_of(attributes: Any) -> Pairs:
     """Return keys and JSON texts of a repeated KeyValue; a view of OTLP/JSON has them already."""
     if isinstance(attributes, tuple):
         return attributes
-    return [pair.key for pair in attributes], [text_of(pair.value) for pair in attributes]
+    keys: list[str] = []
+    texts: list[str] = []
+    for pair in attributes:
+        keys.append(pair.key)
+        value = pair.value
+        # Nearly all values are strings, and only a string value is not empty.
+        text = value.string_value
+        texts.append(encode_basestring(text) if text else text_of(value))
+    return keys, texts
 
 
 def json_text_of(value: object) -> str:
@@ -66,8 +75,11 @@ def json_pairs_of(attributes: object) -> Pairs:
         if not isinstance(key, str):
             raise Malformed("attributes: expected a string as key")
         keys.append(key)
-        if isinstance(value, dict) and len(value) == 1 and isinstance(text := value.get("stringValue"), str):
-            texts.append(orjson.dumps(text).decode())
+        only = value if isinstance(value, dict) and len(value) == 1 else {}
+        if isinstance(text := only.get("stringValue"), str):
+            texts.append(encode_basestring(text))
+        elif (number := only.get("intValue")) is not None:
+            texts.append(str(int64(number)))
         else:
             texts.append(json_text_of(value))
     return keys, texts

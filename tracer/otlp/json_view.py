@@ -129,10 +129,12 @@ def _id(value: object) -> bytes:
 
 
 def _unsigned(value: object) -> int:
+    if isinstance(value, str) and value.isdigit() and value.isascii() and len(value) <= 20:
+        number = int(value)
+        if number < 2**64:
+            return number
     if isinstance(value, int) and 2**63 <= value < 2**64:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20 and int(value) < 2**64:
-        return int(value)
     number = int64(value)
     if number < 0:
         raise Malformed("expected an integer that is not negative")
