@@ -7,14 +7,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .session import RankedIncident, Session, open
+    from .session import RankedIncident, Session, ingest, open
     from .tracer.window import Window
 
 __version__ = "0.1.0"
-__all__ = ["RankedIncident", "Session", "Window", "__version__", "open"]
+__all__ = ["RankedIncident", "Session", "Window", "__version__", "ingest", "open"]
 
 # Looked up on first use, so that `import hypocenter` loads nothing heavy.
-_HOME = {"RankedIncident": "session", "Session": "session", "Window": "tracer.window", "open": "session"}
+_HOME = {
+    "RankedIncident": "session",
+    "Session": "session",
+    "Window": "tracer.window",
+    "ingest": "session",
+    "open": "session",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .analysis.ranker import Ranker
     from .analysis.ranking import Ranking
     from .graph.dependency_graph import DependencyGraph
+    from .graph.diff import GraphDiff
     from .tracer.store import Store
 
 # "-30m", RFC 3339, seconds since the epoch (or ms, us, ns, told by magnitude), datetime or pandas Timestamp.
@@ -31,6 +33,23 @@ def open(path: Path | str) -> Session:
     from .tracer.store import Store
 
     return Session(Store(path))
+
+
+def ingest(paths: Path | str | Iterable[Path | str], store: Path | str) -> Session:
+    """Read files and folders into the store at ``store``, made when it is absent, and return a session on it.
+
+    What is in the store already adds nothing. SourceError names the files that could not be read; the rest is stored.
+    """
+    from .tracer.ingest import ingest as ingest_files
+    from .tracer.store import Store
+
+    listed = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    opened = Store(store, create=True)
+    broken = [file.error or file.path for file in ingest_files(listed, opened).files if file.outcome == "failed"]
+    if broken:
+        more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
+        raise SourceError(f"not read: {'; '.join(broken[:3])}{more}; what could be read is in {opened.path}")
+    return Session(opened)
 
 
 class Session:
@@ -77,6 +96,10 @@ class Session:
             what = "no spans at all" if held is None else f"spans of {held}; say since and until within it"
             raise SourceError(f"{self.store.path}: no spans in {window}; the store holds {what}")
         return DependencyGraph.read(self.store, window)
+
+    def diff(self, before: Period, after: Period) -> GraphDiff:
+        """Return what changed in the dependency graph from one window to another: calls, rate, errors, durations."""
+        return self.graph(before).diff(self.graph(after))
 
     def rank(
         self,

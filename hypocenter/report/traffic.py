@@ -101,12 +101,12 @@ def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) ->
     if before is None:
         return f"p95 {duration(since.p95_ms)}, {since.error_ratio:.1%} errors; no calls before to compare with"
     parts = []
+    if abs(since.error_ratio - before.error_ratio) > 0.005:
+        parts.append(f"errors {before.error_ratio:.1%} → {since.error_ratio:.1%}")
     if not 0.8 < since.p95_ms / max(before.p95_ms, 1e-6) < 1.25:
         parts.append(f"p95 {duration(before.p95_ms)} → {duration(since.p95_ms)}")
     elif not 0.8 < since.p50_ms / max(before.p50_ms, 1e-6) < 1.25:
         parts.append(f"p50 {duration(before.p50_ms)} → {duration(since.p50_ms)}")
-    if abs(since.error_ratio - before.error_ratio) > 0.005:
-        parts.append(f"errors {before.error_ratio:.1%} → {since.error_ratio:.1%}")
     # Of few calls the rate says little: its error is the root of their number.
     if min(since.count, before.count) >= _RATE_CALLS and not 0.67 < since.rate_per_s / before.rate_per_s < 1.5:
         parts.append(f"{before.rate_per_s:.3g} → {since.rate_per_s:.3g} calls/s")

@@ -28,8 +28,8 @@ def test_terminal_says_the_answer_then_when_and_why_then_the_rest() -> None:
         "how sure          87%; next is checkout -> payment with 9%",
         "when              since 2023-11-14 22:18:20 UTC, 40 s before the alert",
         "root cause        payment (service): its own work takes longer: 28 ms before, 428 ms now",
-        "critical failure  calls from checkout to payment: p95 47.5 ms → 517 ms, errors 0.0% → 25.0%",
-        "impact            web: p95 83.5 ms → 553 ms, errors 0.0% → 25.0%",
+        "critical failure  calls from checkout to payment: errors 0.0% → 25.0%, p95 47.5 ms → 517 ms",
+        "impact            web: errors 0.0% → 25.0%, p95 83.5 ms → 553 ms",
         "path              payment → checkout → web",
         "evidence          its own work takes longer: 28 ms before, 428 ms now  [latency, +6.4 nats]",
         "                  25% of its calls fail, 0% before  [errors, +2.7 nats]",
@@ -78,7 +78,7 @@ def test_edge_shows_the_client_side_of_its_calls() -> None:
     told = answer(Ranking("hypocenter", "ranked", (edge,)), small.case())
     assert told.headline == "the way from checkout to payment is likely the origin"
     assert told.steps[1] == Step(
-        "Critical failure", "calls from checkout to payment", "p95 47.5 ms → 517 ms, errors 0.0% → 25.0%"
+        "Critical failure", "calls from checkout to payment", "errors 0.0% → 25.0%, p95 47.5 ms → 517 ms"
     )
 
 
