@@ -88,7 +88,7 @@ def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) ->
     if window is None:
         return None
     calls = calls_to(case, callee, caller)
-    since = red(calls, onset_ns, window[1]) if onset_ns < window[1] else None
+    since = red(calls, max(onset_ns, window[0]), window[1]) if onset_ns < window[1] else None
     before = red(calls, window[0], onset_ns) if window[0] < onset_ns else None
     if before is None:
         quiet = calls_to(case, callee, caller, baseline=True)

@@ -48,7 +48,7 @@ def test_change_compares_with_the_baseline_where_nothing_precedes(case: Case) ->
     is_late = spans["start_ns"].to_numpy() >= small.ONSET_NS
     late, early = spans.filter(is_late), spans.filter(~is_late)
     with_baseline = Case(Batch({"spans": late}), small.ALERT_NS, Batch({"spans": early}))
-    assert (change(with_baseline, "payment", start) or "").endswith("p95 44.5 ms → 514 ms")
+    assert change(with_baseline, "payment", start) == "errors 0.0% → 25.0%, p95 44.5 ms → 514 ms"
     alone = Case(Batch({"spans": late}), small.ALERT_NS)
     assert (change(alone, "payment", start) or "").endswith("no calls before to compare with")
 
