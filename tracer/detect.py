@@ -10,6 +10,8 @@ from .batch import Batch, Tally
 from .reader import Reader
 from .readers import (
     dependency_graph,
+    jaeger_json,
+    jaeger_model_json,
     nezha_logs,
     nezha_metrics,
     nezha_traces,
@@ -20,13 +22,21 @@ from .readers import (
     rcaeval_label,
     rcaeval_logs,
     rcaeval_traces,
+    tempo_search,
+    trace_api_json,
     wide_csv,
+    zipkin_json,
 )
 from .source import Source
 
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
 READERS: tuple[Reader, ...] = (
     otlp_json,
+    trace_api_json,
+    tempo_search,
+    jaeger_json,
+    jaeger_model_json,
+    zipkin_json,
     nezha_traces,
     nezha_logs,
     nezha_metrics,

@@ -1,0 +1,181 @@
+"""The items of a JSON document of any size, a block at a time: the values of one array, or values one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import orjson
+
+from hypocenter.errors import DecodeError
+
+from .batch import Tally
+from .source import Source
+
+_BLOCK_BYTES: Final = 4 << 20
+ITEM_LIMIT_BYTES: Final = 256 << 20
+_BOM: Final = b"\xef\xbb\xbf"
+_QUOTE, _BACKSLASH, _SPACE = 34, 92, b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Parsed items in order with the byte (decompressed) where each begins; ``tally`` holds those that were no JSON."""
+
+    values: list[object]
+    places: list[str]
+    tally: Tally
+
+
+def read_items(source: Source, arrays: Collection[str] = ()) -> Iterator[Items]:
+    """Yield the items of ``source`` in blocks of a few megabytes.
+
+    They are the elements of a top-level array, or of the array under one of the keys ``arrays`` of a top-level object;
+    or the top-level values, when there are several (JSON lines) or none of these arrays. Broken items are dropped
+    with their byte. Raises DecodeError for an item longer than 256 MiB.
+    """
+    skip, base = _shape(source.head(), arrays)
+    source.stream.read(skip)
+    scan, offset, rest = _Scanner(base), skip, b""
+    while chunk := source.stream.read(_BLOCK_BYTES):
+        ends, closed, is_more = scan.ends_in(chunk)
+        ends += len(rest)
+        block = rest + chunk
+        yield _parsed(source.name, block, ends, offset)
+        done = int(ends[-1]) if len(ends) else 0
+        offset, rest = offset + done, block[done:]
+        if closed:
+            while not is_more and (chunk := source.stream.read(_BLOCK_BYTES)):
+                is_more = scan.begins_in(chunk)
+            if is_more:
+                tally = Tally()
+                tally.drop("values after the document", f"{source.name}: after byte {offset}")
+                yield Items([], [], tally)
+            return
+        if len(rest) > ITEM_LIMIT_BYTES:
+            raise DecodeError(source.name, f"byte {offset}", "an item is longer than 256 MiB")
+    left = rest.strip(_SPACE + b",")
+    if left and (base == 0 or left[:1] not in b"]}"):
+        tally = Tally()
+        tally.drop("item cut short", f"{source.name}: byte {offset}")
+        yield Items([], [], tally)
+
+
+def _shape(head: bytes, arrays: Collection[str]) -> tuple[int, int]:
+    """Return how many bytes precede the items and how deep they stand."""
+    start = len(head) - len(head.removeprefix(_BOM).lstrip(_SPACE))
+    first = head[start : start + 1]
+    if _has_several(head[start:]):
+        return start, 0
+    if first == b"[":
+        return start + 1, 1
+    if first == b"{":
+        for key in arrays:
+            at = array_start(head[start:], key)
+            if at is not None:
+                return start + at + 1, 2
+    return start, 0
+
+
+def _has_several(text: bytes) -> bool:
+    """Tell whether a second value begins in ``text``."""
+    ends, _, _ = _Scanner(0).ends_in(text)
+    return len(ends) > 1 or (len(ends) == 1 and bool(text[int(ends[0]) :].strip(_SPACE)))
+
+
+def array_start(text: bytes, key: str) -> int | None:
+    """Return where the array under ``key`` of the object that ``text`` begins with opens, None when it has none.
+
+    >>> array_start(b'{"a": {"data": [1]}, "data": [2]}', "data")
+    29
+    """
+    quoted = b'"' + key.encode() + b'"'
+    depth = _Scanner(0).depths(np.frombuffer(text, "u1"))
+    at = text.find(quoted)
+    while at >= 0:
+        after = at + len(quoted)
+        value = text[after:].lstrip(_SPACE)
+        if depth[at] == 1 and value.startswith(b":") and value[1:].lstrip(_SPACE).startswith(b"["):
+            return text.index(b"[", after)
+        at = text.find(quoted, after)
+    return None
+
+
+class _Scanner:
+    """Finds where items end, a block at a time, from quotes, escapes and brackets alone."""
+
+    def __init__(self, base: int) -> None:
+        self._base = self._depth = base
+        self._in_text = False
+        self._escaping = False
+
+    def ends_in(self, chunk: bytes) -> tuple[np.ndarray, bool, bool]:
+        """Return the positions after the items that end in ``chunk``, whether their holder ends, and if more comes."""
+        content = np.frombuffer(chunk, "u1")
+        depth = self.depths(content)
+        closing = (content == ord("}")) | (content == ord("]"))
+        before = np.r_[self._last_depth, depth[:-1]]
+        closed = np.flatnonzero(depth < self._base)
+        ends = np.flatnonzero(closing & (depth == self._base) & (before == self._base + 1)) + 1
+        if not len(closed):
+            return ends, False, False
+        is_more = bool(((depth == 1) & (before == 0))[closed[0] :].any())
+        return ends[ends <= closed[0]], True, is_more
+
+    def begins_in(self, chunk: bytes) -> bool:
+        """Tell whether a top-level value begins in ``chunk``."""
+        depth = self.depths(np.frombuffer(chunk, "u1"))
+        return bool(((depth == 1) & (np.r_[self._last_depth, depth[:-1]] == 0)).any())
+
+    def depths(self, content: np.ndarray) -> np.ndarray:
+        """Return the depth after each byte."""
+        self._last_depth = self._depth
+        quotes = content == _QUOTE
+        quotes &= ~self._escaped(content)
+        texts = (np.cumsum(quotes) + self._in_text) % 2 == 1
+        outside = ~texts
+        steps = ((content == ord("{")) | (content == ord("["))) & outside
+        falls = ((content == ord("}")) | (content == ord("]"))) & outside
+        depth: np.ndarray = np.cumsum(steps.astype("i4") - falls.astype("i4")) + self._depth
+        if len(content):
+            self._in_text, self._depth = bool(texts[-1]), int(depth[-1])
+        return depth
+
+    def _escaped(self, content: np.ndarray) -> np.ndarray:
+        """Return which bytes follow an odd run of backslashes."""
+        escaped = np.zeros(len(content), bool)
+        slashes = np.flatnonzero(content == _BACKSLASH)
+        if self._escaping and len(content):
+            escaped[0] = True
+            slashes = slashes[1:] if len(slashes) and slashes[0] == 0 else slashes
+        self._escaping = False
+        if not len(slashes):
+            return escaped
+        begins = np.flatnonzero(np.r_[True, np.diff(slashes) != 1])
+        lengths = np.diff(np.r_[begins, len(slashes)])
+        after = slashes[begins] + lengths
+        after = after[lengths % 2 == 1]
+        if len(after) and after[-1] == len(content):
+            self._escaping = True
+            after = after[:-1]
+        escaped[after] = True
+        return escaped
+
+
+def _parsed(name: str, block: bytes, ends: np.ndarray, offset: int) -> Items:
+    tally = Tally()
+    values: list[object] = []
+    places: list[str] = []
+    start = 0
+    for end in ends.tolist():
+        text = block[start:end].lstrip(_SPACE + b",")
+        place = f"{name}: byte {offset + end - len(text)}"
+        start = end
+        try:
+            values.append(orjson.loads(text))
+            places.append(place)
+        except orjson.JSONDecodeError as error:
+            tally.drop("item that is not JSON", f"{place}: {error.msg}")
+    return Items(values, places, tally)
