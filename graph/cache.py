@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, Window
-from .link import link
-from .rollup import Rollups, cut, empty, roll_up
+from .rollup import Rollups, within
+from .slices import roll_up_segments
 
 # A trace that begins or ends outside the window still explains the spans within.
 _OVERLAP_NS = 5 * MINUTE_NS
@@ -14,8 +14,4 @@ _OVERLAP_NS = 5 * MINUTE_NS
 def rollups(store: Store, window: Window) -> Rollups:
     """Return the rollups of the steps that start in ``window``, from the spans of ``store``."""
     around = Window(window.start_ns - _OVERLAP_NS, window.end_ns + _OVERLAP_NS)
-    spans = store.read("spans", around)
-    if not spans.num_rows:
-        return empty()
-    whole = roll_up(link(spans))
-    return Rollups(*(cut(table, window) for table in (whole.edges, whole.operations, whole.instances, whole.unlinked)))
+    return within(roll_up_segments(store.paths("spans", around), around), window)

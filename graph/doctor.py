@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .coverage import EXPLAINED
-from .rollup import OTHER
+from .operations import OTHER
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 SCALE = 4
 PER_OCTAVE = 1 << SCALE
+MAX_BUCKET = 63 * PER_OCTAVE + 1
 # A quantile is reported as the geometric middle of its bucket, so it is off by at most this share of itself.
 RELATIVE_ERROR = 2 ** (1 / (2 * PER_OCTAVE)) - 1
 TYPE = pa.list_(pa.struct([("bucket", pa.int16()), ("count", pa.int64())]))
@@ -51,27 +52,25 @@ def bucket(value: int) -> int:
     >>> [bucket(v) for v in (0, 1, 2, 3, 4, -4)]
     [0, 1, 17, 27, 33, -33]
     """
-    if value <= 0:
-        return -bucket(-value) if value else 0
-    return int(np.searchsorted(_bounds(), value)) + 1
+    return int(buckets(np.array([value], np.int64))[0])
+
+
+def buckets(values: np.ndarray) -> np.ndarray:
+    """Return the bucket of each integer, int64.
+
+    A logarithm only proposes the nearest bound; the comparison with that bound as an integer decides, so its last bits,
+    which differ between machines, do not matter.
+    """
+    sizes = np.abs(values)
+    nearest = np.rint(np.log2(np.maximum(sizes, 1)) * PER_OCTAVE).astype(np.int64)
+    found: np.ndarray = np.sign(values) * (nearest + (sizes > _bounds()[nearest]) + 1)
+    return found
 
 
 @cache
 def _bounds() -> np.ndarray:
-    return np.array(upper_bounds(), dtype=np.int64)
-
-
-def bucket_sql(column: str) -> str:
-    """Return the SQL expression of the bucket of a bigint column, null for null.
-
-    A logarithm only proposes the nearest bound; the comparison with that bound as an integer decides, so engines whose
-    logarithms differ in the last bits agree. Zero never reaches the logarithm, which aborts a DuckDB query.
-    """
-    bounds = ",".join(map(str, (*upper_bounds(), 2**63 - 1)))
-    size = f"abs({column})"
-    nearest = f"cast(round(log2({size}) * {PER_OCTAVE}) as smallint)"
-    above = f"cast({size} > list_extract(cast([{bounds}] as bigint[]), {nearest} + 1) as smallint)"
-    return f"case when {column} = 0 then 0 when {column} <> 0 then sign({column}) * ({nearest} + {above} + 1) end"
+    # The largest integers lie nearest to a bound that int64 cannot hold.
+    return np.array([*upper_bounds(), 2**63 - 1], dtype=np.int64)
 
 
 def middle(buckets: np.ndarray) -> np.ndarray:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..tracer.window import SECOND_NS, Window
-from . import histogram
-from .engine import connect, query
+from . import grouping, histogram
 from .link import Links
+from .operations import OTHER, kept_operations
 
 STEP_NS = 10 * SECOND_NS
-OPERATIONS_PER_SERVICE = 200
-OTHER = "_other"
 
 _TEXT, _COUNT, _HISTOGRAM = pa.string(), pa.int64(), histogram.TYPE
 
@@ -87,23 +86,88 @@ def empty() -> Rollups:
 
 
 def roll_up(links: Links) -> Rollups:
-    """Return the rollups of linked spans."""
-    with connect() as connection:
-        connection.register("calls", links.calls)
-        connection.register("visits", links.visits)
-        connection.register("unlinked", links.unlinked)
-        return roll_up_in(connection)
+    """Return the rollups of linked spans; operations beyond the first 200 of a service by spans are ``_other``."""
+    calls, visits, unlinked = links.calls, links.visits, links.unlinked
+    client, server = (_numbers(calls, f"{side}_duration_ns") for side in ("client", "server"))
+    client_error, server_error = (_flags(calls, f"{side}_error") for side in ("client", "server"))
+    is_entry, is_error = _flags(visits, "is_entry"), _flags(visits, "is_error")
+    return Rollups(
+        edges=_grouped(
+            EDGES,
+            calls,
+            {
+                "count": np.ones(len(calls), bool),
+                "errors": client_error | server_error,
+                "client_errors": client_error,
+                "server_errors": server_error,
+                "client_count": client.is_valid().to_numpy(),
+                "server_count": server.is_valid().to_numpy(),
+                "missing_parents": pc.equal(calls.column("matched"), "missing-parent").to_numpy(),
+            },
+            {
+                "client_duration": client,
+                "server_duration": server,
+                "gap": pc.subtract(client, server),
+                "queue": _numbers(calls, "queue_ns"),
+            },
+        ),
+        operations=_grouped(
+            OPERATIONS,
+            visits.set_column(visits.schema.get_field_index("operation"), "operation", _kept_operations(visits)),
+            {
+                "count": np.ones(len(visits), bool),
+                "errors": is_error,
+                "missing_parents": _flags(visits, "is_missing_parent"),
+            },
+            {"duration": _numbers(visits, "duration_ns"), "exclusive": _numbers(visits, "exclusive_ns")},
+        ),
+        instances=_grouped(
+            INSTANCES,
+            visits,
+            {"count": np.ones(len(visits), bool), "requests": is_entry, "errors": is_entry & is_error},
+            {
+                "duration": pc.if_else(
+                    pa.array(is_entry), _numbers(visits, "duration_ns"), pa.scalar(None, pa.int64())
+                ),
+                "exclusive": _numbers(visits, "exclusive_ns"),
+            },
+        ),
+        unlinked=_grouped(UNLINKED, unlinked, {"count": np.ones(len(unlinked), bool)}, {}),
+    )
 
 
-def roll_up_in(connection: duckdb.DuckDBPyConnection) -> Rollups:
-    """Return the rollups of the tables ``calls``, ``visits`` and ``unlinked`` of a connection."""
-    queries = {"edges": "edges", "operations": "operations", "instances": "instances", "unlinked": "unlinked_counts"}
-    found = {}
-    for name, text in queries.items():
-        keys = ", ".join(_keys(SCHEMAS[name]))
-        table = connection.sql(f"select * from ({query(text)}) order by {keys}").to_arrow_table()
-        found[name] = table.select(SCHEMAS[name].names).cast(SCHEMAS[name])
-    return Rollups(**found)
+def _grouped(
+    schema: pa.Schema, table: pa.Table, counts: dict[str, np.ndarray], histograms: dict[str, pa.ChunkedArray]
+) -> pa.Table:
+    """Return the rows of ``table`` added up by the keys of ``schema`` and step."""
+    start = table.column("start_ns").to_numpy()
+    columns = {name: table.column(name) for name in _keys(schema) if name != "time_ns"}
+    groups, keys = grouping.group({"time_ns": pa.array(start - start % STEP_NS), **columns})
+    size = len(keys["time_ns"])
+    if "adjusted_milli" in schema.names:
+        counts["adjusted_milli"] = table.column("adjusted_milli").to_numpy()
+    found = {**keys}
+    found |= {name: grouping.sums(groups, size, values) for name, values in counts.items()}
+    found |= {name: grouping.histograms_of(groups, size, values) for name, values in histograms.items()}
+    return pa.table({name: found[name] for name in schema.names}).cast(schema)
+
+
+def _flags(table: pa.Table, name: str) -> np.ndarray:
+    flags: np.ndarray = table.column(name).to_numpy()
+    return flags
+
+
+def _numbers(table: pa.Table, name: str) -> pa.ChunkedArray:
+    return table.column(name)
+
+
+def _kept_operations(visits: pa.Table) -> pa.ChunkedArray:
+    """Return the operations, those beyond the first of each service renamed."""
+    pairs, names = grouping.group({name: visits.column(name) for name in ("service", "operation")})
+    kept = kept_operations(pa.table({**names, "spans": np.bincount(pairs, minlength=len(names["service"]))}))
+    if kept.all():
+        return visits.column("operation")
+    return pc.if_else(pa.array(kept[pairs]), visits.column("operation").cast(_TEXT), OTHER)
 
 
 def merge(rollups: Iterable[Rollups]) -> Rollups:
@@ -121,28 +185,30 @@ def to_steps(rollups: Rollups, step_ns: int) -> Rollups:
     if step_ns <= 0 or step_ns % STEP_NS:
         raise ValueError(f"expected a multiple of {STEP_NS} ns, got {step_ns}")
     tables = {}
-    for field in fields(rollups):
-        table = getattr(rollups, field.name)
+    for name in SCHEMAS:
+        table = getattr(rollups, name)
         times = table.column("time_ns").to_numpy()
-        tables[field.name] = table.set_column(0, table.schema.field(0), pa.array(times - times % step_ns))
-    return Rollups(**{name: _summed(table) for name, table in tables.items()})
+        tables[name] = _summed(table.set_column(0, table.schema.field(0), pa.array(times - times % step_ns)))
+    return Rollups(**tables)
 
 
 def totals(rollups: Rollups, window: Window) -> Rollups:
-    """Return one row per key for a window, its ``time_ns`` being the window's start.
-
-    Only whole steps count: a step belongs to the window that holds its start.
-    """
+    """Return one row per key for the steps that start in ``window``, its ``time_ns`` being the window's start."""
     tables = {}
-    for field in fields(rollups):
-        table = cut(getattr(rollups, field.name), window)
-        times = pa.array([window.start_ns] * table.num_rows, pa.int64())
-        tables[field.name] = table.set_column(0, table.schema.field(0), times)
-    return Rollups(**{name: _summed(table) for name, table in tables.items()})
+    for name in SCHEMAS:
+        table = getattr(within(rollups, window), name)
+        times = pa.array(np.full(len(table), window.start_ns))
+        tables[name] = _summed(table.set_column(0, table.schema.field(0), times))
+    return Rollups(**tables)
+
+
+def within(rollups: Rollups, window: Window) -> Rollups:
+    """Return the steps that start in ``window``."""
+    return Rollups(**{name: cut(getattr(rollups, name), window) for name in SCHEMAS})
 
 
 def cut(table: pa.Table, window: Window) -> pa.Table:
-    """Return the rows of the steps that start in ``window``."""
+    """Return the rows of one table of rollups whose steps start in ``window``."""
     times = table.column("time_ns").to_numpy()
     return table.filter(pa.array((times >= window.start_ns) & (times < window.end_ns)))
 
@@ -154,22 +220,16 @@ def _keys(schema: pa.Schema) -> list[str]:
 def _summed(table: pa.Table) -> pa.Table:
     """Return ``table`` with one row per key: counts added, histograms added bucket by bucket."""
     schema = table.schema
-    keys = _keys(schema)
-    key = ", ".join(keys)
-    histograms = [field.name for field in schema if field.type == _HISTOGRAM]
-    counts = [name for name in schema.names if name not in keys and name not in histograms]
-    sums = ", ".join(f"cast(sum({name}) as bigint) as {name}" for name in counts)
-    with connect() as connection:
-        connection.register("parts", table)
-        added = f"select {key}, {sums} from parts group by {key}"
-        for name in histograms:
-            # One histogram at a time bounds memory by the widest.
-            added = f"""
-                select s.*, coalesce(h.{name}, []) as {name} from ({added}) s left join (
-                    select {key}, list({{'bucket': bucket, 'count': n}} order by bucket) as {name} from (
-                        select {key}, entry.bucket as bucket, cast(sum(entry.count) as bigint) as n
-                        from (select {key}, unnest({name}) as entry from parts) group by {key}, entry.bucket)
-                    group by {key}) h
-                on {" and ".join(f"s.{k} is not distinct from h.{k}" for k in keys)}"""
-        merged = connection.sql(f"select * from ({added}) order by {key}").to_arrow_table()
-    return merged.select(schema.names).cast(schema)
+    groups, found = grouping.group({name: table.column(name) for name in _keys(schema)})
+    size = len(found["time_ns"])
+    if size == len(table):
+        return table.take(pa.array(np.argsort(groups)))
+    for field in schema:
+        if field.name not in found:
+            column = table.column(field.name)
+            found[field.name] = (
+                grouping.histograms(groups, size, grouping.entries(column))
+                if field.type == _HISTOGRAM
+                else grouping.sums(groups, size, column.to_numpy())
+            )
+    return pa.table({name: found[name] for name in schema.names}).cast(schema)

@@ -1,26 +1,15 @@
 """Histograms: each bucket is exact, quantiles are within the stated error."""
 
-import duckdb
 import numpy as np
-import pyarrow as pa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hypocenter.graph.histogram import RELATIVE_ERROR, Bin, bucket, bucket_sql, middle, quantile, upper_bounds
+from hypocenter.graph.histogram import RELATIVE_ERROR, Bin, bucket, buckets, middle, quantile, upper_bounds
 
 values = st.integers(0, 62).flatmap(lambda bits: st.integers(-(2**bits), 2**bits))
 
 
-def in_sql(numbers: list[int]) -> list[int]:
-    table = pa.table({"value": pa.array(numbers, pa.int64())})
-    query = f"select {bucket_sql('value')} from table_of_values"
-    connection = duckdb.connect()
-    connection.register("table_of_values", table)
-    found = [row[0] for row in connection.execute(query).fetchall()]
-    connection.close()
-    return found
-
-
+@settings(deadline=None)
 @given(st.integers(1, 2**63 - 1))
 @example(1)
 @example(2**63 - 1)
@@ -31,27 +20,25 @@ def test_bucket_holds_exactly_the_values_up_to_its_bound(value: int) -> None:
     assert b == 1 or 2 ** (b - 2) < value**16
 
 
-def test_sql_agrees_with_integers_around_every_bound() -> None:
-    around = sorted({bound + step for bound in upper_bounds() for step in (-1, 0, 1)} | {2**63 - 1})
-    mirrored = around + [-value for value in around]
-    assert in_sql(mirrored) == [bucket(value) for value in mirrored]
-
-
-@given(st.lists(values, min_size=1, max_size=50))
-def test_sql_agrees_with_integers_anywhere(numbers: list[int]) -> None:
-    assert in_sql(numbers) == [bucket(value) for value in numbers]
+def test_buckets_are_exact_around_every_bound() -> None:
+    around = sorted({bound + step for bound in upper_bounds() for step in (-1, 0, 1)} - {0} | {2**63 - 1})
+    found = buckets(np.array(around)).tolist()
+    assert [value**16 <= 2 ** (b - 1) for value, b in zip(around, found, strict=True)] == [True] * len(around)
+    assert [b == 1 or 2 ** (b - 2) < v**16 for v, b in zip(around, found, strict=True)] == [True] * len(around)
 
 
 def test_zero_and_negatives_have_buckets_of_their_own() -> None:
     assert [bucket(value) for value in (-1000, -1, 0, 1, 1000)] == [-bucket(1000), -1, 0, 1, bucket(1000)]
 
 
+@settings(deadline=None)
 @given(values, values)
 def test_buckets_keep_the_order_of_values(first: int, second: int) -> None:
     low, high = sorted((first, second))
     assert bucket(low) <= bucket(high)
 
 
+@settings(deadline=None)
 @given(values)
 def test_middle_is_within_the_stated_error(value: int) -> None:
     assert abs(float(middle(np.array(bucket(value)))) - value) <= RELATIVE_ERROR * 1.000001 * abs(value)
@@ -62,6 +49,7 @@ def to_histogram(numbers: list[int]) -> list[Bin]:
     return [{"bucket": int(b), "count": int(c)} for b, c in zip(buckets, counts, strict=True)]
 
 
+@settings(deadline=None)
 @given(st.lists(values, min_size=1), st.floats(0, 1))
 def test_quantile_is_within_the_stated_error_of_the_nearest_rank(numbers: list[int], q: float) -> None:
     exact = sorted(numbers)[max(1, int(np.ceil(q * len(numbers)))) - 1]

@@ -1,0 +1,262 @@
+"""Spans as numbers: ids as 64-bit integers and all that repeats as one code, so that many spans fit into memory."""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..tracer.schema import SPANS
+from .operations import OTHER
+
+# The columns of a span that linking reads; the rest is never loaded.
+COLUMNS = [
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "name",
+    "kind",
+    "status",
+    "start_ns",
+    "duration_ns",
+    "adjusted_milli",
+    "service",
+    "service_namespace",
+    "pod",
+    "instance",
+    "node",
+    "peer_service",
+    "peer_address",
+    "db_system",
+    "db_name",
+    "http_status",
+    "error_type",
+    "messaging_system",
+    "messaging_destination",
+    "messaging_operation",
+]
+_IDS = ("trace_id", "span_id", "parent_span_id")
+_NUMBERS = ("start_ns", "duration_ns", "adjusted_milli")
+# What a service, an instrumentation or an error repeats from span to span.
+PROFILE = [name for name in COLUMNS if name not in (*_IDS, *_NUMBERS)]
+# Of the error's type only its presence matters.
+TEXTS = [name for name in PROFILE if SPANS.field(name).type == pa.string() and name != "error_type"]
+# Operations that carry ids are as many as the spans. The names that an input brings first are told apart.
+MAX_NAMES = 100_000
+
+_FACTORS = np.random.default_rng(0).integers(1, 2**62, len(PROFILE)) * 2 + 1
+
+
+class OpaqueIds(ValueError):
+    """Ids that are not all hex of one length, and so cannot be told apart as integers."""
+
+
+class Profiles:
+    """The distinct combinations of the `PROFILE` columns, numbered in the order of their first appearance."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, dict[str | None, int]] = {name: {None: 0} for name in TEXTS}
+        self._rows = np.empty((0, len(PROFILE)), np.int64)
+        self._keys = np.empty(0, np.int64)
+        self._order = np.empty(0, np.int64)
+        self.spans = np.empty(0, np.int64)
+
+    def encode(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Return the profile of each span of ``batch``, int32."""
+        columns = [self._codes(name, batch.column(name)) for name in PROFILE]
+        # Multiples of odd numbers spread the combinations over 64 bits; two that collide are found below.
+        keys = np.zeros(len(batch), np.int64)
+        for column, factor in zip(columns, _FACTORS, strict=True):
+            keys += column * factor
+        inverse, distinct = pd.factorize(keys)
+        first = np.empty(len(distinct), np.int64)
+        first[inverse[::-1]] = np.arange(len(batch))[::-1]
+        representative = first[inverse]
+        if any((column != column[representative]).any() for column in columns if column.any()):
+            raise ArithmeticError("two profiles share a key")
+        rows = np.column_stack([column[first] for column in columns])
+        numbers = self._numbers(np.asarray(distinct, np.int64), rows)
+        self.spans += np.bincount(numbers, np.bincount(inverse), len(self.spans)).astype(np.int64)
+        encoded: np.ndarray = numbers[inverse].astype(np.int32)
+        return encoded
+
+    def table(self) -> pa.Table:
+        """Return the combinations as a table of what linking reads of them, ``profile`` and ``spans``, by number."""
+        columns: dict[str, Any] = {}
+        for at, name in enumerate(PROFILE):
+            codes = self._rows[:, at] - 1
+            if name == "error_type":
+                columns["has_error_type"] = codes > 0
+            elif name in self._texts:
+                texts = [text for text in self._texts[name] if text is not None]
+                columns[name] = pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
+            else:
+                columns[name] = pa.array(codes, mask=codes < 0).cast(SPANS.field(name).type)
+        return pa.table({**columns, "profile": np.arange(len(self._rows), dtype=np.int32), "spans": self.spans})
+
+    def _codes(self, name: str, column: pa.Array) -> np.ndarray:
+        """Return a code per row, int64, 0 for null."""
+        if column.null_count == len(column):
+            return np.zeros(len(column), np.int64)
+        if name == "error_type":
+            present: np.ndarray = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64) * 2
+            return present
+        if name not in self._texts:
+            numbers: np.ndarray = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False) + 1
+            return numbers
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        known = self._texts[name]
+        codes = []
+        for text in column.dictionary.to_pylist():
+            code = known.get(text)
+            if code is None:
+                if name == "name" and len(known) > MAX_NAMES:
+                    text = OTHER
+                code = known.setdefault(text, len(known))
+            codes.append(code)
+        indices = column.indices
+        if indices.null_count:
+            indices = indices.fill_null(len(codes))
+        found: np.ndarray = np.array([*codes, 0], np.int64)[indices.to_numpy(zero_copy_only=False)]
+        return found
+
+    def _numbers(self, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the number of each distinct combination, new ones added."""
+        at = np.searchsorted(self._keys, keys)
+        known = np.zeros(len(keys), bool)
+        inside = at < len(self._keys)
+        known[inside] = self._keys[at[inside]] == keys[inside]
+        numbers = np.empty(len(keys), np.int64)
+        numbers[known] = self._order[at[known]]
+        if (self._rows[numbers[known]] != rows[known]).any():
+            raise ArithmeticError("two profiles share a key")
+        if not known.all():
+            numbers[~known] = len(self._rows) + np.arange(int((~known).sum()))
+            self._rows = np.concatenate([self._rows, rows[~known]])
+            self.spans = np.concatenate([self.spans, np.zeros(int((~known).sum()), np.int64)])
+            all_keys, all_order = (
+                np.concatenate([self._keys, keys[~known]]),
+                np.concatenate([self._order, numbers[~known]]),
+            )
+            order = np.argsort(all_keys)
+            self._keys, self._order = all_keys[order], all_order[order]
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Spans as arrays, a value per span; ids are numbers that are equal where the given ids are."""
+
+    trace: np.ndarray
+    span: np.ndarray
+    parent: np.ndarray
+    has_parent_id: np.ndarray
+    start_ns: np.ndarray
+    duration_ns: np.ndarray
+    adjusted_milli: np.ndarray
+    profile: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.trace)
+
+    def take(self, at: np.ndarray) -> Compact:
+        """Return the spans at positions."""
+        return Compact(*(getattr(self, field.name)[at] for field in fields(self)))
+
+
+def trace_keys(ids: pa.Array, are_hex: bool) -> np.ndarray:
+    """Return 64 bits of each trace id, uint64, not always distinct; OpaqueIds when it is not hex of one length."""
+    if are_hex:
+        return _integers(ids)[:, -1]
+    hashes: np.ndarray = pd.util.hash_array(np.asarray(ids.to_pylist(), object), categorize=False)
+    return hashes
+
+
+def packed(batch: pa.RecordBatch, profiles: Profiles, are_ids_hex: bool) -> pa.RecordBatch:
+    """Return the spans of ``batch`` with their trace's key and their profile; ids as integers where they are hex."""
+    trace, span, parent = (batch.column(name) for name in _IDS)
+    columns = {"trace_key": pa.array(trace_keys(trace, are_ids_hex))}
+    if are_ids_hex:
+        words = _integers(trace)
+        # A trace id of 64 bits has one word; a mixture of both lengths never gets here.
+        columns["trace_rest"] = pa.array(words[:, 0] if words.shape[1] == 2 else np.zeros(len(batch), np.uint64))
+        has_parent = parent.is_valid().to_numpy(zero_copy_only=False)
+        parents = np.zeros(len(batch), np.uint64)
+        parents[has_parent] = _integers(parent.drop_null(), words=1)[:, 0]
+        columns |= {
+            "span_id": pa.array(_integers(span, words=1)[:, 0]),
+            "parent_span_id": pa.array(parents, mask=~has_parent),
+        }
+    else:
+        columns |= {"trace_id": trace, "span_id": span, "parent_span_id": parent}
+    columns |= {name: batch.column(name) for name in _NUMBERS}
+    return pa.record_batch({**columns, "profile": pa.array(profiles.encode(batch))})
+
+
+def unpacked(rows: pa.Table) -> Compact:
+    """Return `packed` spans of whole traces."""
+    parent_ids = rows.column("parent_span_id")
+    has_parent = parent_ids.is_valid().to_numpy()
+    if "trace_id" in rows.column_names:
+        trace = _ordered_codes(rows.column("trace_id").to_numpy())
+        both = np.concatenate([rows.column("span_id").to_numpy(), parent_ids.fill_null("").to_numpy()])
+        span, parent = np.split(_ordered_codes(both), 2)
+    else:
+        trace, _ = pd.factorize(rows.column("trace_key").to_numpy())
+        rest = rows.column("trace_rest").to_numpy()
+        example = np.empty(int(trace.max(initial=-1)) + 1, np.uint64)
+        example[trace] = rest
+        if (rest != example[trace]).any():
+            # Two traces that share 64 bits of their ids.
+            trace = np.unique(np.column_stack([trace.astype(np.uint64), rest]), axis=0, return_inverse=True)[1]
+        span, parent = rows.column("span_id").to_numpy(), parent_ids.fill_null(0).to_numpy()
+    start, duration, adjusted = (rows.column(name).to_numpy() for name in _NUMBERS)
+    profile = rows.column("profile").to_numpy()
+    return Compact(trace.reshape(-1), span, parent, has_parent, start, duration, adjusted, profile)
+
+
+def compact(spans: pa.Table) -> tuple[Compact, pa.Table]:
+    """Return a table of spans (columns `COLUMNS`) of whole traces as arrays, and its `Profiles.table`."""
+    batches = spans.select(COLUMNS).combine_chunks().to_batches() or [_no_spans()]
+    try:
+        return _compact(batches, are_ids_hex=True)
+    except OpaqueIds:
+        return _compact(batches, are_ids_hex=False)
+
+
+def _compact(batches: list[pa.RecordBatch], are_ids_hex: bool) -> tuple[Compact, pa.Table]:
+    profiles = Profiles()
+    rows = unpacked(pa.Table.from_batches([packed(batch, profiles, are_ids_hex) for batch in batches]))
+    return rows, profiles.table()
+
+
+def _no_spans() -> pa.RecordBatch:
+    schema = pa.schema([SPANS.field(name) for name in COLUMNS])
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def _ordered_codes(texts: np.ndarray) -> np.ndarray:
+    """Return numbers in the order of the texts."""
+    codes: np.ndarray = pd.factorize(texts, sort=True)[0]
+    return codes
+
+
+def _integers(ids: pa.Array, words: int = 0) -> np.ndarray:
+    """Return hex ids as rows of 64-bit words, shape (n, 1 or 2)."""
+    if not len(ids):
+        return np.empty((0, words or 2), np.uint64)
+    _, offsets, data = ids.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(ids) + 1, ids.offset * 4)
+    width = int(ends[1] - ends[0])
+    if width not in ((16, 32) if not words else (16 * words,)) or (np.diff(ends) != width).any():
+        raise OpaqueIds(f"expected hex of {16 * words or '16 or 32'} digits, as in {ids[0].as_py()!r}")
+    try:
+        raw = binascii.unhexlify(memoryview(data)[int(ends[0]) : int(ends[-1])])
+    except binascii.Error as error:
+        raise OpaqueIds(str(error)) from error
+    return np.frombuffer(raw, ">u8").astype(np.uint64).reshape(len(ids), width // 16)

@@ -1,0 +1,142 @@
+"""The trees that spans form: which copies to keep, who is whose parent, and the time that is a span's own.
+
+Spans are arrays here, a value per span, and a relative is a position in them (-1: none). All traces are whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+# Comparing each sibling with each is not worth its cost beyond.
+MAX_COMPARED_SIBLINGS = 100
+
+
+def identities(trace: Ints, span: np.ndarray, parent: np.ndarray, has_parent: Flags) -> tuple[Ints, Ints]:
+    """Return a number per span and per parent id, equal where trace id and span id are; -1 for no parent id."""
+    rows = np.flatnonzero(has_parent)
+    traces = np.concatenate([trace, trace[rows]]).astype(np.uint64)
+    spans = np.concatenate([span, parent[rows]]).astype(np.uint64)
+    # An odd multiple keeps the spans of one trace apart; two traces may clash, which is seen and mended.
+    codes, distinct = pd.factorize(spans + traces * np.uint64(0x9E3779B97F4A7C15))
+    example = np.empty(len(distinct), np.int64)
+    example[codes] = np.arange(len(codes))
+    example = example[codes]
+    if (spans[example] != spans).any() or (traces[example] != traces).any():
+        codes = np.unique(np.column_stack([traces, spans]), axis=0, return_inverse=True)[1].reshape(-1)
+    parents = np.full(len(trace), -1, np.int64)
+    parents[rows] = codes[len(trace) :]
+    return codes[: len(trace)].astype(np.int64), parents
+
+
+def copies(identity: Ints, is_client: Flags, order: tuple[np.ndarray, ...]) -> Flags:
+    """Tell which spans are copies: exports are retried, the first in ``order`` of each side of an identity stays."""
+    repeated = np.flatnonzero(np.bincount(identity)[identity] > 1)
+    is_copy = np.zeros(len(identity), bool)
+    if len(repeated):
+        keys = [key[repeated] for key in (*reversed(order), is_client, identity)]
+        ranked = repeated[np.lexsort(keys)]
+        same = (identity[ranked][1:] == identity[ranked][:-1]) & (is_client[ranked][1:] == is_client[ranked][:-1])
+        is_copy[ranked[1:][same]] = True
+    return is_copy
+
+
+def parents(identity: Ints, parent_identity: Ints, is_client: Flags, service: Ints) -> Ints:
+    """Return the position of each span's parent, -1 for none; copies are already gone.
+
+    Where the client and the server side of a call share an id (Zipkin), the client side is the parent of the server
+    side; what names that id as its parent belongs to the server side, unless only the client side is of its service.
+    """
+    size = int(max(identity.max(initial=-1), parent_identity.max(initial=-1))) + 1
+    client, other = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
+    at = np.arange(len(identity))
+    client[identity[is_client]] = at[is_client]
+    other[identity[~is_client]] = at[~is_client]
+    known = parent_identity >= 0
+    found_client = np.where(known, client[parent_identity], -1)
+    found_other = np.where(known, other[parent_identity], -1)
+    of_client = (found_client >= 0) & (
+        (found_other < 0) | ((service[found_client] == service) & (service[found_other] != service))
+    )
+    parent = np.where(of_client, found_client, found_other)
+    parent[parent_identity == identity] = -1
+    shared = np.flatnonzero(~is_client & (client[identity] >= 0))
+    parent[shared] = client[identity[shared]]
+    return parent
+
+
+def first_of_each(parent: Ints, among: Ints, order: tuple[np.ndarray, ...]) -> Flags:
+    """Tell for each span of ``among`` whether it is not the first in ``order`` of those below its parent."""
+    ranked = np.lexsort([*(key[among] for key in reversed(order)), parent[among]])
+    is_later = np.zeros(len(among), bool)
+    is_later[ranked[1:]] = parent[among][ranked][1:] == parent[among][ranked][:-1]
+    return is_later
+
+
+def exclusive_time(parent: Ints, start_ns: Ints, duration_ns: Ints, is_in_process: Flags) -> Ints:
+    """Return each duration less the time that children cover, in nanoseconds.
+
+    Siblings that lie within a longer in-process sibling count as its children too: a gateway's handler returns before
+    the call that it started, and both hang below the same span.
+    """
+    end_ns = start_ns + duration_ns
+    child = np.flatnonzero(parent >= 0)
+    above = parent[child]
+    begin, finish = np.maximum(start_ns[child], start_ns[above]), np.minimum(end_ns[child], end_ns[above])
+    siblings = np.bincount(above, minlength=len(parent))
+    covered = np.zeros(len(parent), np.int64)
+    alone = siblings[above] == 1
+    covered[above[alone]] = np.maximum(0, finish[alone] - begin[alone])
+    several = np.flatnonzero(~alone)
+    if len(several):
+        adopter, adopted = _adopted(several, child, above, siblings, start_ns, end_ns, is_in_process)
+        adopters = np.zeros(len(parent), bool)
+        adopters[adopter] = True
+        own = np.flatnonzero(~alone | adopters[above])
+        owner = np.concatenate([above[own], adopter])
+        _cover(
+            covered,
+            owner,
+            np.concatenate([begin[own], start_ns[adopted]]),
+            np.concatenate([finish[own], end_ns[adopted]]),
+        )
+    return duration_ns - covered
+
+
+def _adopted(
+    several: Ints, child: Ints, above: Ints, siblings: Ints, start_ns: Ints, end_ns: Ints, is_in_process: Flags
+) -> tuple[Ints, Ints]:
+    """Return pairs of an in-process span and a sibling within it."""
+    few = several[siblings[above[several]] <= MAX_COMPARED_SIBLINGS]
+    span = child[few]
+    ranked = span[np.lexsort((-end_ns[span], start_ns[span], above[few]))]
+    parent = np.empty(len(start_ns), np.int64)
+    parent[span] = above[few]
+    # What encloses some sibling reaches the start of the next one.
+    reaches = (parent[ranked][1:] == parent[ranked][:-1]) & (start_ns[ranked][1:] <= end_ns[ranked][:-1])
+    candidate = ranked[:-1][reaches & is_in_process[ranked[:-1]]]
+    families = pd.DataFrame({"parent": parent[candidate], "adopter": candidate}).merge(
+        pd.DataFrame({"parent": parent[span], "adopted": span}), on="parent"
+    )
+    a, b = families["adopter"].to_numpy(np.int64), families["adopted"].to_numpy(np.int64)
+    within = (
+        (start_ns[a] <= start_ns[b]) & (end_ns[b] <= end_ns[a]) & (end_ns[b] - start_ns[b] < end_ns[a] - start_ns[a])
+    )
+    return a[within], b[within]
+
+
+def _cover(covered: Ints, owner: Ints, begin: Ints, finish: Ints) -> None:
+    """Set the length of the union of each owner's intervals."""
+    ranked = np.lexsort((begin, owner))
+    owner, begin, finish = owner[ranked], begin[ranked], np.maximum(begin, finish)[ranked]
+    reached = pd.Series(finish).groupby(owner, sort=False).cummax().to_numpy()
+    is_first = np.ones(len(owner), bool)
+    is_first[1:] = owner[1:] != owner[:-1]
+    before = np.where(is_first, begin, np.roll(reached, 1))
+    # What begins before the furthest end so far adds only its rest.
+    added = np.maximum(0, finish - np.maximum(begin, before))
+    covered[owner[is_first]] = np.add.reduceat(added, np.flatnonzero(is_first))
