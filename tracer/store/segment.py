@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pyarrow.parquet as pq
 from hypocenter.errors import SourceError
 
 from ..schema import SCHEMA_VERSION, SIGNALS, TIME_COLUMN
-from ..window import Window
+from ..window import SECOND_NS, Window
 
 SUFFIX = ".parquet"
+COMPACTED = "compacted"
 _KEY = "hypocenter."
 _ENCODING: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
 _ROW_GROUP_ROWS = 128 * 1024
@@ -54,6 +56,14 @@ class Segment:
     end_ns: int | None
     name: str
     digest: str | None
+
+    @property
+    def arrived_hour_ns(self) -> int:
+        """The hour of arrival of its rows, nanoseconds since the epoch; a compacted file has it in its name."""
+        if self.path.parent.name == COMPACTED:
+            return int(self.name.partition("-")[0])
+        day, hour = (part.partition("=")[2] for part in self.path.parts[-3:-1])
+        return round(datetime.fromisoformat(f"{day}T{hour}:00+00:00").timestamp()) * SECOND_NS
 
     def overlaps(self, window: Window | None) -> bool:
         """Tell whether some row may lie in ``window``; rows without a time always may."""
@@ -110,18 +120,20 @@ def write(path: Path, signal: str, table: pa.Table, facts: dict[str, Any]) -> Se
 _footers: dict[tuple[str, int, int], Segment | str] = {}
 
 
-def describe(files: Iterable[os.DirEntry[str]], signal: str) -> list[tuple[str, Segment | str]]:
+def describe(paths: Iterable[str], signal: str) -> list[tuple[str, Segment | str]]:
     """Return each file's segment, or the reason why it cannot be read, from its footer.
 
     Raises SourceError for a segment that a newer version wrote: what it means is unknown here.
     """
+    found: list[tuple[str, Segment | str]] = []
     keys = []
-    for entry in files:
+    for path in paths:
         try:
-            status = entry.stat()
-        except FileNotFoundError:  # retention or compaction was faster
+            status = os.stat(path)  # noqa: PTH116  a Path for each of ten thousand files is slower
+        except OSError as error:
+            found.append((path, f"cannot be found ({error.strerror})"))
             continue
-        keys.append((entry.path, status.st_size, status.st_mtime_ns))
+        keys.append((path, status.st_size, status.st_mtime_ns))
     unknown = [key for key in keys if key not in _footers]
     if len(unknown) > 1:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -129,7 +141,7 @@ def describe(files: Iterable[os.DirEntry[str]], signal: str) -> list[tuple[str, 
     else:
         read = [_read_footer(key[0], signal) for key in unknown]
     _footers.update(zip(unknown, read, strict=True))
-    return [(key[0], _footers[key]) for key in keys]
+    return found + [(key[0], _footers[key]) for key in keys]
 
 
 def _read_footer(path: str, signal: str) -> Segment | str:

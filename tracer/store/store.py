@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,9 @@ from hypocenter.errors import SourceError
 
 from ..batch import Batch, unique_series
 from ..schema import SCHEMA_VERSION, SIGNALS
-from ..window import SECOND_NS, Window
-from . import durable
+from ..window import Window
+from . import changes, durable
+from .partitions import ListedFolder, hour_folders, partition
 from .reading import batches_in, rows_in
 from .segment import SUFFIX, Segment, conform, describe, write
 
@@ -51,7 +51,7 @@ class Store:
     def __init__(self, path: Path | str, create: bool = False) -> None:
         self.path = Path(path)
         self._durable_folders: set[Path] = set()
-        self._listed: dict[str, _Folder] = {}
+        self._listed: dict[str, ListedFolder] = {}
         self._problems: dict[str, str] = {}
         self._swept_at = float("-inf")
         try:
@@ -122,7 +122,7 @@ class Store:
         Raises SourceError for a segment that a newer version wrote. One that is damaged is skipped (`problems`).
         """
         found: dict[str, Segment] = {}
-        for path, segment in describe(self._entries(signal), signal):
+        for path, segment in describe(self._visible(signal), signal):
             if isinstance(segment, str):
                 self._problems[path] = segment
             # Two writers may have raced with one name over the turn of an hour; the rows are the same.
@@ -182,7 +182,7 @@ class Store:
         self.path.mkdir(parents=True, exist_ok=True)
         durable.sync(self.path.parent)
         content = {"format": "hypocenter-store", "format_version": _FORMAT_VERSION, "schema_version": SCHEMA_VERSION}
-        durable.write_whole(self.path / MARKER, json.dumps(content).encode(), self._staging())
+        durable.write_whole(self.path / MARKER, json.dumps(content).encode(), self.staging())
 
     def _check_marker(self) -> None:
         try:
@@ -204,12 +204,12 @@ class Store:
         if not tables:
             return []
         unique = f"{arrived_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}"
-        staging = self._staging()
+        staging = self.staging()
         moves: list[tuple[Path, Path]] = []
         written: list[Segment] = []
         try:
             for signal, table in tables.items():
-                folder = self.path / signal / _partition(arrived_ns)
+                folder = self.path / signal / partition(arrived_ns)
                 moves.append((staging / f"{unique}.{signal}{SUFFIX}", folder / f"{name or unique}{SUFFIX}"))
                 part = write(moves[-1][0], signal, table, facts)
                 durable.sync(part.path)
@@ -222,7 +222,8 @@ class Store:
             durable.remove(temporary for temporary, _ in moves)
         return written
 
-    def _staging(self) -> Path:
+    def staging(self) -> Path:
+        """Return the folder of unfinished files, in the same file system as the segments, leftovers removed."""
         staging = self.path / _STAGING
         staging.mkdir(exist_ok=True)
         if time.monotonic() - self._swept_at > _SWEEP_EVERY_S:
@@ -237,10 +238,14 @@ class Store:
 
     def _mark_complete(self, digest: str) -> None:
         self._make_folder(self.path / _SOURCES)
-        durable.write_whole(self.path / _SOURCES / digest, b"", self._staging())
+        durable.write_whole(self.path / _SOURCES / digest, b"", self.staging())
 
     def _exists(self, signal: str, name: str) -> bool:
-        """Tell whether a segment of this name is there, and see to it that it stays."""
+        """Tell whether a segment of this name is or was there, and see to it that this stays so."""
+        records = self.path / signal / changes.FOLDER
+        if f"{name}{SUFFIX}" in changes.removed_names(changes.changes(records.parent)):
+            durable.sync(records)
+            return True
         for folder in self._folders(signal):
             if f"{name}{SUFFIX}" in folder.names:
                 # Its writer may have been killed, or may still be, between the rename and the sync.
@@ -248,17 +253,26 @@ class Store:
                 return True
         return False
 
-    def _entries(self, signal: str) -> Iterator[os.DirEntry[str]]:
-        for folder in _hour_folders(self.path / signal):
-            with os.scandir(folder) as entries:
-                yield from (entry for entry in entries if entry.name.endswith(SUFFIX))
+    def _visible(self, signal: str) -> list[str]:
+        """Return the paths of the visible segments.
 
-    def _folders(self, signal: str) -> Iterator[_Folder]:
+        Records are read before partitions are listed: a change that comes between the two is not seen at all, and
+        the files it removes are still there.
+        """
+        folder = self.path / signal
+        records = changes.changes(folder)
+        removed = changes.removed_names(records)
+        found = [f"{folder}/{path}" for record in records for path in record.adds]
+        for hour in hour_folders(folder):
+            found += [f"{hour}/{name}" for name in os.listdir(hour) if name.endswith(SUFFIX)]  # noqa: PTH208
+        return [path for path in found if path.rpartition("/")[2] not in removed]
+
+    def _folders(self, signal: str) -> Iterator[ListedFolder]:
         """Yield the listed hour folders, newest first; a folder is listed again only when it has changed."""
-        for path in reversed(_hour_folders(self.path / signal)):
+        for path in reversed(hour_folders(self.path / signal)):
             listed = self._listed.get(path)
             if listed is None or not listed.is_current():
-                listed = self._listed[path] = _Folder(Path(path))
+                listed = self._listed[path] = ListedFolder(Path(path))
             yield listed
 
     def _series(self, columns: Sequence[str] | None, condition: pc.Expression | None) -> pa.Table:
@@ -269,37 +283,3 @@ class Store:
 
     def _report(self, path: str, reason: str) -> None:
         self._problems[path] = reason
-
-
-class _Folder:
-    """The file names of a folder as of one moment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._changed_ns = path.stat().st_mtime_ns
-        # A change within the clock's grain of the listing could keep the time stamp: trust it only once it is old.
-        self._is_settled = time.time_ns() - self._changed_ns > 2 * SECOND_NS
-        self.names = {entry.name for entry in path.iterdir()}
-
-    def is_current(self) -> bool:
-        return self._is_settled and self.path.stat().st_mtime_ns == self._changed_ns
-
-
-def _partition(arrived_ns: int) -> str:
-    return datetime.fromtimestamp(arrived_ns // SECOND_NS, UTC).strftime("date=%Y-%m-%d/hour=%H")
-
-
-def _hour_folders(folder: Path) -> list[str]:
-    """Return the partitions of a signal, oldest first."""
-    found = []
-    for day in _subfolders(str(folder), "date="):
-        found += _subfolders(day, "hour=")
-    return found
-
-
-def _subfolders(folder: str, prefix: str) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if entry.name.startswith(prefix))
-    except FileNotFoundError:
-        return []

@@ -1,0 +1,133 @@
+"""Compaction: many small segments become few large ones, while others append and read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypocenter.errors import SourceError
+
+from ..schema import SIGNALS
+from ..window import HOUR_NS
+from . import changes, durable
+from .reading import rows_in
+from .segment import COMPACTED, SUFFIX, Segment, write
+
+if TYPE_CHECKING:
+    from .store import Store
+
+GRACE_NS = HOUR_NS
+# A group is sorted in memory: half a million spans take about half a gigabyte on the way.
+_TARGET_ROWS = 512 * 1024
+_ORDER = {
+    "spans": [("trace_id", "ascending"), ("start_ns", "ascending")],
+    "points": [("series_id", "ascending"), ("time_ns", "ascending")],
+    "logs": [("trace_id", "ascending"), ("time_ns", "ascending")],
+    "events": [("time_ns", "ascending")],
+    "objects": [("uid", "ascending"), ("valid_from_ns", "ascending")],
+    "series": [("series_id", "ascending")],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a compaction did: segments replaced, segments that replace them, and rows moved."""
+
+    replaced: int
+    written: int
+    rows: int
+
+
+def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS) -> Compaction:
+    """Replace the small segments of each past hour by larger ones, spans sorted by trace id.
+
+    The rows stay the same and every reader sees each of them once at any moment, also when this is killed: the new
+    files become visible, and the old ones cease to be, by one record. Old files are deleted ``grace_ns`` after that,
+    by a later call. A damaged segment stays as it is.
+
+    Raises
+    ------
+    SourceError
+        Another compaction or pruning is at work, or the disk is full (both retryable).
+    """
+    now = time.time_ns() if now_ns is None else now_ns
+    replaced = written = rows = 0
+    with upkeep(store):
+        for signal in SIGNALS:
+            folder = store.path / signal
+            _drop_orphans(folder)
+            changes.expire(folder, now - grace_ns)
+            for group in _groups(store.segments(signal), now):
+                moved = _merge(store, signal, group, now)
+                replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
+    return Compaction(replaced, written, rows)
+
+
+@contextmanager
+def upkeep(store: Store) -> Iterator[None]:
+    """Hold the store's lock of upkeep; it is released also when the process dies. Writers and readers need none."""
+    try:
+        with (store.path / "upkeep.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise SourceError(f"{store.path}: another upkeep is at work; try again later", retryable=True) from None
+    except OSError as error:
+        raise durable.source_error(f"{store.path}: upkeep failed", error) from error
+
+
+def _drop_orphans(folder: Path) -> None:
+    """Delete compacted files that no record made visible: their writer was killed before."""
+    added = {path for record in changes.changes(folder) for path in record.adds}
+    durable.remove(path for path in (folder / COMPACTED).glob(f"*{SUFFIX}") if f"{COMPACTED}/{path.name}" not in added)
+
+
+def _groups(segments: Sequence[Segment], now_ns: int) -> Iterator[list[Segment]]:
+    """Yield the segments to merge: small ones that arrived in the same past hour, up to the target together."""
+    this_hour = now_ns // HOUR_NS * HOUR_NS
+    by_hour: dict[int, list[Segment]] = {}
+    for segment in segments:
+        if segment.arrived_hour_ns < this_hour and segment.rows < _TARGET_ROWS // 2:
+            by_hour.setdefault(segment.arrived_hour_ns, []).append(segment)
+    for hour in sorted(by_hour):
+        group: list[Segment] = []
+        rows = 0
+        for segment in by_hour[hour]:
+            if len(group) > 1 and rows + segment.rows > _TARGET_ROWS:
+                yield group
+                group, rows = [], 0
+            group.append(segment)
+            rows += segment.rows
+        if len(group) > 1:
+            yield group
+
+
+def _merge(store: Store, signal: str, group: list[Segment], now_ns: int) -> Compaction:
+    damaged: set[str] = set()
+    table = rows_in(group, signal, None, None, None, lambda path, _: damaged.add(path))
+    if damaged:
+        whole = [segment for segment in group if str(segment.path) not in damaged]
+        return _merge(store, signal, whole, now_ns) if len(whole) > 1 else Compaction(0, 0, 0)
+    expected = sum(segment.rows for segment in group)
+    if table.num_rows != expected:
+        raise SourceError(f"{group[0].path}: footers promise {expected} rows, {table.num_rows} came; run store check")
+    folder = store.path / signal
+    # The name keeps the hour of arrival, so that what was compacted can be compacted again.
+    name = f"{group[0].arrived_hour_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}{SUFFIX}"
+    temporary, final = store.staging() / name, folder / COMPACTED / name
+    try:
+        write(temporary, signal, table.sort_by(_ORDER[signal]), {})
+        durable.sync(temporary)
+        durable.make_folder(final.parent, folder)
+        durable.publish([(temporary, final)], undo=True)
+    finally:
+        durable.remove([temporary])
+    removes = [segment.path.relative_to(folder).as_posix() for segment in group]
+    changes.publish(folder, store.staging(), now_ns, adds=[f"{COMPACTED}/{name}"], removes=removes)
+    return Compaction(len(group), 1, expected)
