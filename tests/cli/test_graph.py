@@ -118,6 +118,13 @@ def test_window_without_data_says_where_the_data_is(store: Path) -> None:
     assert "the store holds spans in 2023-11-14T22:13:20Z/2023-11-14T22:15:19.000000001Z" in done.stderr
 
 
+def test_namespace_of_a_service_comes_from_its_spans(tmp_path: Path) -> None:
+    spans = [span("a", "in", None, "web", 2, 0, service_namespace="shop")]
+    Store(tmp_path / "s", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    made = json.loads(run(graph, "--store", tmp_path / "s", "-o", "json").stdout)
+    assert {node["id"]: node["namespace"] for node in made["nodes"]} == {"external": None, "web": "shop"}
+
+
 def test_graphml_dot_and_mermaid_are_those_formats(store: Path) -> None:
     graphml = nx.parse_graphml(run(graph, "--store", store, "-o", "graphml").stdout)
     assert set(graphml.edges) == {("external", "web"), ("web", "cart"), ("cart", "db")}
