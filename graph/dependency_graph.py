@@ -17,7 +17,6 @@ from hypocenter.errors import GraphError
 from ..tracer.window import SECOND_NS, Window
 from .coverage import Coverage
 from .durations import Durations
-from .histogram import middle
 from .rollup import STEP_NS, Rollups, cut
 from .rollup import merge as merge_rollups
 
@@ -105,13 +104,14 @@ class DependencyGraph:
     def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
         """The edges as (source, target) pairs in order of name, and the row of each rollup row."""
         table = self.rollups.edges
-        names = table.select(["caller", "callee", "callee_kind", "caller_kind"]).to_pandas()
-        names[["caller", "callee"]] = names[["caller", "callee"]].fillna(UNNAMED)
-        keys = names.groupby(["caller", "callee"], sort=True)
-        number = keys.ngroup().to_numpy()
-        frame = keys.size().index.to_frame(index=False).set_axis(["source", "target"], axis=1)
-        frame["kind"] = _best_kind(names["callee_kind"], number, len(frame))
-        frame["caller_kind"] = _best_kind(names["caller_kind"].replace({"external": "entry"}), number, len(frame))
+        callers, caller = _coded(table["caller"], UNNAMED)
+        callees, callee = _coded(table["callee"], UNNAMED)
+        pairs, number = np.unique(caller * max(1, len(callees)) + callee, return_inverse=True)
+        source, target = np.divmod(pairs, max(1, len(callees)))
+        frame = pd.DataFrame({"source": callers[source], "target": callees[target]}, dtype="str")
+        frame["kind"] = _best_kind(table["callee_kind"], number, len(frame))
+        frame["caller_kind"] = _best_kind(table["caller_kind"], number, len(frame))
+        frame["caller_kind"] = frame["caller_kind"].replace("external", "entry")
         frame.loc[frame["caller_kind"] == "entry", "kind"] = "entry"
         return frame, number
 
@@ -143,7 +143,8 @@ class DependencyGraph:
     def edge_durations(self) -> dict[str, Durations]:
         """Durations by side (client, server, gap); group i is the i-th edge in the order of (source, target)."""
         frame, number = self._calls
-        return {side: _durations(self.rollups.edges[column], number, len(frame)) for side, column in _DURATIONS.items()}
+        edges = self.rollups.edges
+        return {side: Durations.of(edges[name], number, len(frame)) for side, name in _DURATIONS.items()}
 
     @cached_property
     def edge_dispersion(self) -> np.ndarray:
@@ -152,10 +153,11 @@ class DependencyGraph:
         In the order of (source, target), as `edge_durations`.
         """
         frame, number = self._calls
-        step = self.rollups.edges["time_ns"].to_numpy() // STEP_NS
-        key = pd.MultiIndex.from_arrays([number, step])
-        per_step = pd.Series(self.rollups.edges["count"].to_numpy(), index=key).groupby(level=[0, 1]).sum()
-        edge, count = per_step.index.get_level_values(0).to_numpy(), per_step.to_numpy(dtype=float)
+        rows = pd.DataFrame({"edge": number, "time_ns": self.rollups.edges["time_ns"].to_numpy()})
+        rows["count"] = self.rollups.edges["count"].to_numpy()
+        # Calls of one edge and step may stand in several rows, one per kind of node.
+        per_step = rows.groupby(["edge", "time_ns"], as_index=False)["count"].sum()
+        edge, count = per_step["edge"].to_numpy(), per_step["count"].to_numpy(dtype=float)
         steps = max(1.0, self.duration_s * SECOND_NS / STEP_NS)
         mean = np.bincount(edge, count, len(frame)) / steps
         return np.maximum(1.0, (np.bincount(edge, count**2, len(frame)) / steps - mean**2) / mean)
@@ -163,14 +165,14 @@ class DependencyGraph:
     @cached_property
     def nodes(self) -> pd.DataFrame:
         """A row per node in order of name (`NODE_COLUMNS`); counts and durations are of the calls it answered."""
-        frame, number = self._calls
+        frame, _ = self._calls
         ids = sorted({*frame["source"], *frame["target"]})
         index = {node: i for i, node in enumerate(ids)}
         target = frame["target"].map(index).to_numpy(dtype=np.int64)
         edges = self.edges
         answered = edges.groupby("target")[["count", "rate_per_s", "errors"]].sum().reindex(ids)
         made = edges.groupby("source")["count"].sum().reindex(ids)
-        durations = _durations(self.rollups.edges[_DURATIONS["server"]], target[number], len(ids))
+        durations = self.edge_durations["server"].grouped(target, len(ids))
         nodes = pd.DataFrame({"id": ids, "kind": self._node_kinds(ids), "namespace": self._namespaces(ids)})
         for column in ("count", "errors"):
             nodes[column] = answered[column].astype("Int64").to_numpy()
@@ -299,17 +301,17 @@ def _union(windows: tuple[Window, ...]) -> tuple[Window, ...]:
     return tuple(joined)
 
 
-def _best_kind(kinds: pd.Series, number: np.ndarray, size: int) -> list[str]:
+def _coded(column: pa.ChunkedArray, missing: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct names in order, and the place of each row's name among them."""
+    encoded = pc.dictionary_encode(pc.fill_null(column, missing)).combine_chunks()
+    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(names)
+    return names[order], np.argsort(order)[encoded.indices.to_numpy().astype(np.int64)]
+
+
+def _best_kind(column: pa.ChunkedArray, number: np.ndarray, size: int) -> list[str]:
     """Return the kind that says most of each group ``number``."""
+    names, code = _coded(column, "unknown")
     best = np.full(size, len(_KINDS) - 1)
-    np.minimum.at(best, number, kinds.map(_RANK).fillna(len(_KINDS) - 1).to_numpy(dtype=np.int64))
+    np.minimum.at(best, number, np.array([_RANK.get(name, len(_KINDS) - 1) for name in names], dtype=np.int64)[code])
     return [_KINDS[rank] for rank in best]
-
-
-def _durations(column: pa.ChunkedArray, number: np.ndarray, size: int) -> Durations:
-    """Return the histograms of ``column`` added up per group ``number`` of their rows."""
-    lists = column.combine_chunks()
-    row = pc.list_parent_indices(lists).to_numpy()
-    entries = pc.list_flatten(lists)
-    bucket, count = (entries.field(name).to_numpy().astype(np.int64) for name in ("bucket", "count"))
-    return Durations.of(size, number[row], middle(bucket) / SECOND_NS, count)
