@@ -90,7 +90,8 @@ class Scraper:
                 with process.oneshot():
                     times = process.cpu_times()
                     cpu_s += times.user + times.system
-                    memory += process.memory_info().rss
+                    used = process.memory_info()
+                    memory += used.rss - used.shared  # shared buffers count for nobody, as in cAdvisor
                     sockets += len(process.net_connections(kind="inet"))
                     files += process.num_fds()
                     threads += process.num_threads()
@@ -110,9 +111,9 @@ class Scraper:
         before = self._last_cpu.get(target.pid)
         self._last_cpu[target.pid] = (now, cpu_s)
         if before:
-            used = max(0.0, cpu_s - before[1]) / (now - before[0]) / limit
+            busy = max(0.0, cpu_s - before[1]) / (now - before[0]) / limit
             name = "k8s_pod_cpu_limit_utilization_ratio"
-            add(name, "gauge", "CPU usage over its limit, 0 to 1", labels, used, now, "ratio")
+            add(name, "gauge", "CPU usage over its limit, 0 to 1", labels, busy, now, "ratio")
         share = memory / MEMORY_LIMIT_BYTES
         name = "k8s_pod_memory_limit_utilization_ratio"
         add(name, "gauge", "Memory usage over its limit, 0 to 1", labels, share, now, "ratio")

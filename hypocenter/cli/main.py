@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ..errors import HypocenterError
+from .demo import demo
 from .diff import diff
 from .doctor import doctor
 from .evaluate import evaluate
@@ -17,7 +18,7 @@ from .report import report
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (ingest, graph, diff, doctor, rank, report, evaluate):
+for command in (demo, ingest, graph, diff, doctor, rank, report, evaluate):
     app.command()(command)
 
 
