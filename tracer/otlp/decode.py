@@ -32,7 +32,7 @@ REQUESTS: Final[dict[str, Any]] = {
 
 @contextmanager
 def _collection_paused() -> Iterator[None]:
-    """Pause the search for cycles: parsed JSON has none, and the search would take most of the time."""
+    """Pause the search for cycles: requests have none, and it would take most of the time among their objects."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -71,6 +71,7 @@ def decode(signal: str, payload: bytes, content_type: str = PROTOBUF, source: st
     raise DecodeError(source, "content type", f"expected {PROTOBUF} or {JSON}, got {content_type[:100]!r}")
 
 
+@_collection_paused()
 def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str, *, route: str | None = None) -> Batch:
     """Return the tables of several serialized requests of one signal, as one batch; one broken payload fails all.
 
