@@ -15,11 +15,13 @@ from .graph import graph
 from .ingest import ingest
 from .rank import rank
 from .report import report
+from .store import store
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
 for command in (demo, ingest, graph, diff, doctor, rank, report, evaluate):
     app.command()(command)
+app.add_typer(store)
 
 
 @app.callback()

@@ -1,0 +1,127 @@
+"""``hypocenter store``: what a store holds, whether it is sound, and its upkeep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+store = typer.Typer(name="store", no_args_is_help=True, help="Show a store, check it, compact it, prune it.")
+
+_Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+_Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
+
+
+@store.command()
+def info(folder: _Folder, output: _Output = "text") -> None:
+    """Print segments, rows, bytes and the window of event time of each signal; only footers are read."""
+    from ..tracer.schema import SIGNALS
+    from ..tracer.store import Store
+    from ..tracer.window import to_rfc3339
+
+    _check_output(output)
+    opened = Store(folder)
+    found: dict[str, dict[str, Any]] = {}
+    for signal in SIGNALS:
+        segments = opened.segments(signal)
+        bounds = opened.bounds(signal)
+        found[signal] = {
+            "segments": len(segments),
+            "rows": sum(segment.rows for segment in segments),
+            "size_bytes": sum(segment.path.stat().st_size for segment in segments),
+            "since": None if bounds is None else to_rfc3339(bounds.start_ns),
+            "until": None if bounds is None else to_rfc3339(bounds.end_ns),
+        }
+    if output == "json":
+        typer.echo(json.dumps({"signals": found, "problems": opened.problems}, indent=2))
+    else:
+        _print_signals(found)
+    _tell(opened.problems)
+
+
+@store.command()
+def check(folder: _Folder, output: _Output = "text") -> None:
+    """Read every page of every segment and name what is damaged; exits with 1 when something is."""
+    from ..tracer.store import Store
+    from ..tracer.store.check import check as check_store
+
+    _check_output(output)
+    found = check_store(Store(folder))
+    facts = {"segments": found.segments, "rows": found.rows, "size_bytes": found.size_bytes}
+    _print({**facts, "problems": found.problems} if output == "json" else facts, output)
+    _tell(found.problems)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@store.command()
+def compact(folder: _Folder, output: _Output = "text") -> None:
+    """Merge the small segments of past hours into larger ones; safe while others write and read."""
+    from dataclasses import asdict
+
+    from ..tracer.store import Store
+    from ..tracer.store.compact import compact as compact_store
+
+    _check_output(output)
+    opened = Store(folder)
+    _print(asdict(compact_store(opened)), output)
+    _tell(opened.problems)
+
+
+@store.command()
+def prune(
+    folder: _Folder,
+    before: Annotated[str, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")],
+    output: _Output = "text",
+) -> None:
+    """Remove spans, points, logs and events older than a time, in whole segments; the files go an hour later."""
+    from dataclasses import asdict
+
+    from ..tracer.store import Store
+    from ..tracer.store.prune import prune as prune_store
+    from ..tracer.window import parse_time
+
+    _check_output(output)
+    try:
+        before_ns = parse_time(before)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--before") from error
+    opened = Store(folder)
+    _print(asdict(prune_store(opened, before_ns)), output)
+    _tell(opened.problems)
+
+
+def _check_output(output: str) -> None:
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
+
+
+def _print(facts: Mapping[str, Any], output: str) -> None:
+    if output == "json":
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name.replace('_', ' ')}: {value:,}")
+
+
+def _print_signals(found: Mapping[str, Mapping[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("signal", box=None)
+    for heading in ("segments", "rows", "bytes"):
+        table.add_column(heading, justify="right")
+    for heading in ("since", "until"):
+        table.add_column(heading)
+    for signal, facts in found.items():
+        counts = [f"{facts[name]:,}" for name in ("segments", "rows", "size_bytes")]
+        table.add_row(signal, *counts, facts["since"] or "-", facts["until"] or "-")
+    Console().print(table)
+
+
+def _tell(problems: list[str]) -> None:
+    for problem in problems:
+        typer.echo(f"skipped: {problem}", err=True)
