@@ -18,6 +18,7 @@ from .readers import (
     otlp_json,
     otlp_protobuf,
     petshop_metrics,
+    prometheus_json,
     prometheus_text,
     rcaeval_label,
     rcaeval_logs,
@@ -32,6 +33,7 @@ from .source import Source
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
 READERS: tuple[Reader, ...] = (
     otlp_json,
+    prometheus_json,
     trace_api_json,
     tempo_search,
     jaeger_json,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from .source import Source
 _BLOCK_BYTES: Final = 4 << 20
 ITEM_LIMIT_BYTES: Final = 256 << 20
 _BOM: Final = b"\xef\xbb\xbf"
+_OPENED: Final = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\[")
 _QUOTE, _BACKSLASH, _SPACE = 34, 92, b" \t\r\n"
 
 
@@ -32,35 +34,40 @@ class Items:
 def read_items(source: Source, arrays: Collection[str] = ()) -> Iterator[Items]:
     """Yield the items of ``source`` in blocks of a few megabytes.
 
-    They are the elements of a top-level array, or of the array under one of the keys ``arrays`` of a top-level object;
-    or the top-level values, when there are several (JSON lines) or none of these arrays. Broken items are dropped
-    with their byte. Raises DecodeError for an item longer than 256 MiB.
+    They are the elements of a top-level array, or of the array at one of the paths ``arrays`` (``data``,
+    ``data.result``) of a top-level object; or the top-level values, when there are several (JSON lines) or none of
+    these arrays. Broken items, and those that are neither object nor array, are dropped with their byte.
+    Raises DecodeError for an item longer than 256 MiB.
     """
     skip, base = _shape(source.head(), arrays)
     source.stream.read(skip)
     scan, offset, rest = _Scanner(base), skip, b""
     while chunk := source.stream.read(_BLOCK_BYTES):
-        ends, closed, is_more = scan.ends_in(chunk)
+        ends, closed_at, is_more = scan.ends_in(chunk)
         ends += len(rest)
         block = rest + chunk
         yield _parsed(source.name, block, ends, offset)
         done = int(ends[-1]) if len(ends) else 0
-        offset, rest = offset + done, block[done:]
-        if closed:
+        if closed_at is not None:
+            if block[done : closed_at + len(rest)].strip(_SPACE + b","):
+                yield _lost("item that is not JSON", f"{source.name}: byte {offset + done}")
             while not is_more and (chunk := source.stream.read(_BLOCK_BYTES)):
                 is_more = scan.begins_in(chunk)
             if is_more:
-                tally = Tally()
-                tally.drop("values after the document", f"{source.name}: after byte {offset}")
-                yield Items([], [], tally)
+                yield _lost("values after the document", f"{source.name}: after byte {offset + done}")
             return
+        offset, rest = offset + done, block[done:]
         if len(rest) > ITEM_LIMIT_BYTES:
             raise DecodeError(source.name, f"byte {offset}", "an item is longer than 256 MiB")
     left = rest.strip(_SPACE + b",")
     if left and (base == 0 or left[:1] not in b"]}"):
-        tally = Tally()
-        tally.drop("item cut short", f"{source.name}: byte {offset}")
-        yield Items([], [], tally)
+        yield _lost("item cut short", f"{source.name}: byte {offset}")
+
+
+def _lost(reason: str, place: str) -> Items:
+    tally = Tally()
+    tally.drop(reason, place)
+    return Items([], [], tally)
 
 
 def _shape(head: bytes, arrays: Collection[str]) -> tuple[int, int]:
@@ -72,10 +79,10 @@ def _shape(head: bytes, arrays: Collection[str]) -> tuple[int, int]:
     if first == b"[":
         return start + 1, 1
     if first == b"{":
-        for key in arrays:
-            at = array_start(head[start:], key)
+        for path in arrays:
+            at = array_start(head[start:], path)
             if at is not None:
-                return start + at + 1, 2
+                return start + at + 1, path.count(".") + 2
     return start, 0
 
 
@@ -85,20 +92,22 @@ def _has_several(text: bytes) -> bool:
     return len(ends) > 1 or (len(ends) == 1 and bool(text[int(ends[0]) :].strip(_SPACE)))
 
 
-def array_start(text: bytes, key: str) -> int | None:
-    """Return where the array under ``key`` of the object that ``text`` begins with opens, None when it has none.
+def array_start(text: bytes, path: str) -> int | None:
+    """Return where the array at ``path`` in the object that ``text`` begins with opens, None when it has none.
+
+    Of the path only the last key and its depth are looked at.
 
     >>> array_start(b'{"a": {"data": [1]}, "data": [2]}', "data")
     29
     """
+    key, level = path.rpartition(".")[2], path.count(".") + 1
     quoted = b'"' + key.encode() + b'"'
     depth = _Scanner(0).depths(np.frombuffer(text, "u1"))
     at = text.find(quoted)
     while at >= 0:
         after = at + len(quoted)
-        value = text[after:].lstrip(_SPACE)
-        if depth[at] == 1 and value.startswith(b":") and value[1:].lstrip(_SPACE).startswith(b"["):
-            return text.index(b"[", after)
+        if depth[at] == level and (opened := _OPENED.match(text, after)):
+            return opened.end() - 1
         at = text.find(quoted, after)
     return None
 
@@ -111,8 +120,8 @@ class _Scanner:
         self._in_text = False
         self._escaping = False
 
-    def ends_in(self, chunk: bytes) -> tuple[np.ndarray, bool, bool]:
-        """Return the positions after the items that end in ``chunk``, whether their holder ends, and if more comes."""
+    def ends_in(self, chunk: bytes) -> tuple[np.ndarray, int | None, bool]:
+        """Return the positions after the items that end in ``chunk``, where their holder ends, and if more comes."""
         content = np.frombuffer(chunk, "u1")
         depth = self.depths(content)
         closing = (content == ord("}")) | (content == ord("]"))
@@ -120,9 +129,9 @@ class _Scanner:
         closed = np.flatnonzero(depth < self._base)
         ends = np.flatnonzero(closing & (depth == self._base) & (before == self._base + 1)) + 1
         if not len(closed):
-            return ends, False, False
+            return ends, None, False
         is_more = bool(((depth == 1) & (before == 0))[closed[0] :].any())
-        return ends[ends <= closed[0]], True, is_more
+        return ends[ends <= closed[0]], int(closed[0]), is_more
 
     def begins_in(self, chunk: bytes) -> bool:
         """Tell whether a top-level value begins in ``chunk``."""

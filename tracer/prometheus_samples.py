@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .batch import Batch, Tally, table_of
 from .otlp.any_value import plain_double
@@ -33,6 +34,9 @@ _KINDS: dict[str, tuple[str, str | None, bool | None]] = {
     "gaugehistogram": ("histogram", None, None),
     "summary": ("summary", None, None),
 }
+_VALUE: Final = r"^-?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
+# Parts wait for the end of their family's run; a source that lists series over all time has long ones.
+HELD_ROWS: Final = 4_000_000
 _COMPOSITE = {"histogram", "gaugehistogram", "summary"}
 _PARTS: dict[str, Part] = {
     "_bucket": "bucket",
@@ -77,12 +81,12 @@ class SeriesBook:
             bound = _number(labels.get(bound_name)) if part in ("bucket", "quantile") else math.nan
             if part != "number" and not (part in ("bucket", "quantile") and math.isnan(bound)):
                 rest = {key: value for key, value in labels.items() if key != bound_name}
-                return Column(family, part, self._row(family, kind, rest), bound)
+                return Column(family, part, self.row_of(family, kind, rest), bound)
         if suffix == "_created" and kind == "counter":
             return Column(family, "ignored", -1)
         if kind == "unknown" and name.endswith("_total"):
             kind = "counter"
-        return Column(family, "number", self._row(name, "unknown" if kind in _COMPOSITE else kind, labels))
+        return Column(family, "number", self.row_of(name, "unknown" if kind in _COMPOSITE else kind, labels))
 
     def new_series(self) -> pa.Table:
         """Return the series listed since the last call."""
@@ -115,7 +119,8 @@ class SeriesBook:
                 return family, "_bucket"
         return name, ""
 
-    def _row(self, name: str, kind: str, labels: Mapping[str, str]) -> int:
+    def row_of(self, name: str, kind: str, labels: Mapping[str, str]) -> int:
+        """Return the row of the series, listing it when it is new; ``kind`` is a type of the text formats."""
         series_id = series_id_of(name, labels)
         if series_id not in self._rows:
             self._rows[series_id] = len(self.ids)
@@ -159,6 +164,19 @@ def parts_to_points(book: SeriesBook, frame: pd.DataFrame, tally: Tally) -> pa.T
             found.append((book.ids[row], time_ns, point))
     ids, at, texts = zip(*found, strict=True) if found else ((), (), ())
     return table_of(POINTS, {"series_id": ids, "time_ns": at, "histogram": texts}, len(found))
+
+
+def to_numbers(texts: pa.Array) -> pa.Array:
+    """Return texts as numbers, NaN and infinities; null for anything else."""
+    plain = pc.replace_substring_regex(pc.utf8_lower(texts), r"^\+", "")
+    readable = pc.match_substring_regex(plain, _VALUE)
+    return pc.if_else(readable, plain, None).cast(pa.float64())
+
+
+def no_samples() -> pd.DataFrame:
+    """Return an empty frame of samples, with all its columns."""
+    kinds = {"family": object, "part": object, "row": "i8", "bound": "f8", "time_ns": "i8", "value": "f8"}
+    return pd.DataFrame({name: np.empty(0, kind) for name, kind in {**kinds, "exemplar": object}.items()})
 
 
 def to_batch(series: pa.Table, points: pa.Table, tally: Tally) -> Batch:

@@ -20,20 +20,26 @@ from ..batch import Batch, Tally
 from ..delimited import to_time_ns
 from ..otlp.any_value import plain_double
 from ..otlp.batches import evened
-from ..prometheus_samples import Column, SeriesBook, numbers_to_points, parts_to_points, to_batch
+from ..prometheus_samples import (
+    HELD_ROWS,
+    Column,
+    SeriesBook,
+    no_samples,
+    numbers_to_points,
+    parts_to_points,
+    to_batch,
+    to_numbers,
+)
 from ..source import Source
 
 NAME: Final = "prometheus-text"
 _CHUNK_BYTES: Final = 4 << 20
 _LINE_LIMIT_BYTES: Final = 64 << 20
-# One family's run is held until it ends; a file that lists series over all time has long ones.
-_HELD_ROWS: Final = 4_000_000
 _LABELS: Final = r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'
 _SAMPLE: Final = (
     rf"^[ \t]*(?P<series>(?:[a-zA-Z_:][a-zA-Z0-9_:.]*[ \t]*(?:{_LABELS})?)|{_LABELS})[ \t]+(?P<number>[^ \t#]+)"
     rf"(?:[ \t]+(?P<time>[^ \t#]+))?(?:[ \t]*#[ \t]*(?P<exemplar>{_LABELS}.*))?\s*$"
 )
-_VALUE: Final = r"^-?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
 _COMMENT: Final = re.compile(r"#[ \t]+(TYPE|UNIT)[ \t]+(\S+)[ \t]+(\S+)")
 _PAIR: Final = re.compile(r'\s*(?:([^\s"=,{}]+|"(?:[^"\\]|\\.)*")\s*=\s*)?"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _ESCAPE: Final = re.compile(r'\\([\\"n])')
@@ -48,7 +54,7 @@ def matches(head: bytes, file_name: str) -> bool:
         return True
     samples = pa.array([line for line in lines if not line.startswith("#")], pa.string())
     found = pc.struct_field(pc.extract_regex(samples, _SAMPLE), "number")
-    return len(samples) > 0 and _values(found).null_count == 0
+    return len(samples) > 0 and to_numbers(found).null_count == 0
 
 
 def read(source: Source) -> Iterator[Batch]:
@@ -76,7 +82,7 @@ def _chunks(source: Source) -> Iterator[Batch]:
         points = [numbers_to_points(book, numbers), parts_to_points(book, ended, tally)]
         yield to_batch(book.new_series(), pa.concat_tables(points), tally)
     tally = Tally()
-    yield to_batch(book.new_series(), parts_to_points(book, pd.concat([_none(), *held]), tally), tally)
+    yield to_batch(book.new_series(), parts_to_points(book, pd.concat([no_samples(), *held]), tally), tally)
 
 
 def _blocks(source: Source) -> Iterator[str]:
@@ -116,7 +122,7 @@ def _samples(
             known[text] = None if parsed is None else book.column_of(*parsed)
     columns = [known[text] for text in series.dictionary.to_pylist()]
     readable = pa.array([column is not None for column in columns], pa.bool_()).take(series.indices)
-    value, time = _values(pc.struct_field(found, "number")), pc.struct_field(found, "time")
+    value, time = to_numbers(pc.struct_field(found, "number")), pc.struct_field(found, "time")
     time = pc.if_else(pc.equal(time, ""), None, time)
     time_ns = to_time_ns(time)
     if source.time_ns is not None:
@@ -153,27 +159,15 @@ def _split_run(parts: list[pd.DataFrame], frame: pd.DataFrame) -> tuple[pd.DataF
     """Return the parts whose family's run has ended, and those of a run that the next chunk may continue."""
     last = frame.iloc[-1] if len(frame) else None
     if last is None:
-        return _none(), parts
-    if last.part == "number" or sum(map(len, parts)) > _HELD_ROWS:
-        return pd.concat([_none(), *parts]), []
+        return no_samples(), parts
+    if last.part == "number" or sum(map(len, parts)) > HELD_ROWS:
+        return pd.concat([no_samples(), *parts]), []
     if (frame.family == last.family).all() and all((part.family == last.family).all() for part in parts[:1]):
-        return _none(), parts
-    joined = pd.concat([_none(), *parts], ignore_index=True)
+        return no_samples(), parts
+    joined = pd.concat([no_samples(), *parts], ignore_index=True)
     other = np.flatnonzero((joined.family != last.family).to_numpy())
     start = int(other[-1]) + 1 if len(other) else 0
     return joined[:start], [joined[start:]]
-
-
-def _none() -> pd.DataFrame:
-    kinds = {"family": object, "part": object, "row": "i8", "bound": "f8", "time_ns": "i8", "value": "f8"}
-    return pd.DataFrame({name: np.empty(0, kind) for name, kind in {**kinds, "exemplar": object}.items()})
-
-
-def _values(texts: pa.Array) -> pa.Array:
-    """Return numbers, NaN and infinities; null for anything else."""
-    plain = pc.replace_substring_regex(pc.utf8_lower(texts), r"^\+", "")
-    readable = pc.match_substring_regex(plain, _VALUE)
-    return pc.if_else(readable, plain, None).cast(pa.float64())
 
 
 def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
