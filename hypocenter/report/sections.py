@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from ..tracer.window import MINUTE_NS
 from .answer import clock, name_of, split_ns, subject, symptom_of
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _EVENTS = 40
 _EDGES = 100
+_LOG_LINES = 10
+_BODY_LENGTH = 400
+_WARNING = 13  # OpenTelemetry's severity number
 _CHANGE_NS = 30 * MINUTE_NS
 
 
@@ -42,6 +46,7 @@ class Page:
     map: Drawing | None
     timelines: tuple[Drawing, ...]
     traces: tuple[Drawing, ...]
+    logs: tuple[tuple[str, ...], ...]
     events: tuple[tuple[str, str, str, str], ...]
     more_events: int
     coverage: tuple[tuple[str, str], ...]
@@ -64,6 +69,7 @@ def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) ->
         map=None if graph is None else _map(graph, first if ranking.outcome == "ranked" else None, symptom),
         timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case))),
         traces=() if first is None or ranking.outcome != "ranked" else tuple(_traces(case, first, split)),
+        logs=() if first is None else _logs(case, first.service, split),
         events=tuple(events[:_EVENTS]),
         more_events=max(0, len(events) - _EVENTS),
         coverage=tuple(_coverage(case, graph)),
@@ -140,10 +146,12 @@ def _timeline(name: str, title: str, who: str, rows: list[Panel], split: int, ma
             values = panel.frame[line]
             before, since = values[values.index < at], values[values.index >= at]
             what = panel.title if len(panel.frame.columns) == 1 else f"{panel.title}, {line}"
-            figures = (before.median(), since.median(), since.max())
-            table.append((what, *(_figure_text(f, panel.percent) for f in figures)))
+            # Errors come in few of the steps: their median would be zero.
+            middle = "mean" if panel.percent else "median"
+            figures = (before.agg(middle), since.agg(middle), since.max())
+            table.append((f"{what} ({middle})", *(_figure_text(f, panel.percent) for f in figures)))
     label = f"Timelines of {who}: {', '.join(p.title for p in rows)}; the table below holds the figures."
-    columns = ("", "median before", "median since", "highest since")
+    columns = ("", "before", "since", "highest since")
     return Drawing(name, label, title, timeline(rows, marks), columns, tuple(table))
 
 
@@ -182,6 +190,24 @@ def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[st
         for s in trace.spans.sort_values("start_ns").itertuples()
     )
     return ("service", "operation", "starts after", "takes", "status"), rows
+
+
+def _logs(case: Case, service: str, split: int) -> tuple[tuple[str, ...], ...]:
+    """Return the warnings and errors of ``service`` that became more frequent: since, before, first seen, text."""
+    logs = case.telemetry.table("logs")
+    loud = pc.and_kleene(pc.equal(logs["service"], service), pc.greater_equal(logs["severity"], _WARNING))
+    frame = logs.filter(loud).select(["time_ns", "body"]).to_pandas()
+    # Numbers tell apart what is the same message.
+    text = frame.body.str.slice(0, _BODY_LENGTH).str.replace(r"\d+(\.\d+)?", "#", regex=True)
+    frame = frame.assign(is_since=frame.time_ns >= split, text=text)
+    counted = frame.groupby("text").agg(since=("is_since", "sum"), all=("is_since", "size"), body=("body", "first"))
+    first = frame[frame.is_since].groupby("text").time_ns.min()
+    counted = counted.assign(before=counted["all"] - counted.since, first=first).query("since > before")
+    counted = counted.sort_values(["since", "body"], ascending=[False, True], kind="stable").head(_LOG_LINES)
+    return tuple(
+        (f"{row.since:,}", f"{row.before:,}", clock(int(row.first)), str(row.body)[:_BODY_LENGTH])
+        for row in counted.itertuples()
+    )
 
 
 def _events(case: Case) -> list[tuple[str, str, str, str]]:

@@ -229,33 +229,35 @@ def exemplary_traces(case: Case, suspect: str, onset_ns: int) -> tuple[Exemplary
     Bad is one with an error there, else the one at the 90th percentile of the time spent there; good is the one of
     median duration before the onset, else in the baseline. None where there is none.
     """
-    visits = case.links.visits.to_pandas()
-    through = visits[((visits.service == suspect) | (visits.peer == suspect)) & (visits.start_ns >= onset_ns)]
+    visits = case.links.visits
+    there = pc.or_kleene(pc.equal(visits["service"], suspect), pc.equal(visits["peer"], suspect))
+    since = pc.greater_equal(visits["start_ns"], onset_ns)
+    through = visits.filter(pc.and_kleene(there, since)).select(["trace_id", "exclusive_ns", "status"]).to_pandas()
     if through.empty:
         return None, None
     failed = through[through.status == _ERROR]
     chosen = failed if len(failed) else through
     time_there = chosen.groupby("trace_id").exclusive_ns.sum().sort_values(kind="stable")
-    bad_id = str(time_there.index[int(0.9 * (len(time_there) - 1))])
-    bad = _trace(visits, bad_id)
-    roots = visits[~visits.has_parent & (visits.start_ns < onset_ns)]
-    source = visits
-    if not _same_root(roots, bad).any():
-        source = case.baseline_links.visits.to_pandas()
-        roots = source[~source.has_parent]
-    same = roots[_same_root(roots, bad)].sort_values(["duration_ns", "trace_id"])
-    good = _trace(source, str(same.trace_id.iloc[(len(same) - 1) // 2])) if len(same) else None
-    return bad, good
+    bad = _trace(visits, str(time_there.index[int(0.9 * (len(time_there) - 1))]))
+    before = visits.filter(pc.less(visits["start_ns"], onset_ns))
+    for source in (before, case.baseline_links.visits):
+        same = _same_root(source, bad)
+        if len(same):
+            return bad, _trace(source, str(same.trace_id.iloc[(len(same) - 1) // 2]))
+    return bad, None
 
 
-def _same_root(roots: pd.DataFrame, trace: ExemplaryTrace) -> pd.Series:
+def _same_root(visits: pa.Table, trace: ExemplaryTrace) -> pd.DataFrame:
+    """Return the traces that begin as ``trace`` does, by duration."""
     first = trace.spans.iloc[0]
-    return (roots.service == first.service) & (roots.operation == first.operation)
+    named = pc.and_(pc.equal(visits["service"], first.service), pc.equal(visits["operation"], first.operation))
+    roots = visits.filter(pc.and_kleene(named, pc.invert(visits["has_parent"])))
+    return roots.select(["trace_id", "duration_ns"]).to_pandas().sort_values(["duration_ns", "trace_id"])
 
 
-def _trace(visits: pd.DataFrame, trace_id: str) -> ExemplaryTrace:
+def _trace(visits: pa.Table, trace_id: str) -> ExemplaryTrace:
     columns = ["span_id", "parent_span_id", "service", "operation", "start_ns", "duration_ns", "status", "has_parent"]
-    spans = visits.loc[visits.trace_id == trace_id, columns]
+    spans = visits.filter(pc.equal(visits["trace_id"], trace_id)).select(columns).to_pandas()
     # A longest span first keeps parents before what they contain, so that the tree stays whole.
     longest = spans.sort_values(["has_parent", "duration_ns", "start_ns"], ascending=[True, False, True])
     end = (spans.start_ns + spans.duration_ns).max()
