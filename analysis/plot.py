@@ -162,7 +162,7 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
     Parameters
     ----------
     spans
-        Columns span_id, parent_span_id, service, operation, start_ns, duration_ns, status (2 is an error).
+        Columns span_id, parent_span_id, service, operation, start_ns, duration_ns, is_error.
     suspect
         The service whose bars stand out.
     until_ms
@@ -184,14 +184,13 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
     longest = max(map(len, names), default=0)
     labels = [plain(name).replace(" ", "\N{NO-BREAK SPACE}") for name in (n.ljust(longest) for n in names)]
     figure = _figure(_CHROME_PX + _BAR_PX * max(len(ordered), 1))
-    failed = ordered.status == 2
     figure.add_bar(
         base=begin,
         x=length,
         y=list(range(len(ordered))),
         orientation="h",
         marker_color=np.where(ordered.service == suspect, SUSPECT, NORMAL),
-        text=[f"{'✕ ' if bad else ''}{_milliseconds(ms)}" for bad, ms in zip(failed, length, strict=True)],
+        text=[f"{'✕ ' if bad else ''}{_milliseconds(ms)}" for bad, ms in zip(ordered.is_error, length, strict=True)],
         textposition="outside",
         textfont_size=11,
         cliponaxis=False,

@@ -185,7 +185,7 @@ def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[st
             str(s.operation),
             duration((s.start_ns - start) / 1e6),
             duration(s.duration_ns / 1e6),
-            "error" if s.status == 2 else "",
+            "error" if s.is_error else "",
         )
         for s in trace.spans.sort_values("start_ns").itertuples()
     )

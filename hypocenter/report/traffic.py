@@ -23,7 +23,6 @@ _MOVED_SPREADS = 3.0
 _METRIC_STEPS = 8  # shown before the onset, even where the spans begin later
 _TRACE_SPANS = 24
 _RATE_CALLS = 30
-_ERROR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def calls_to(case: Case, callee: str, caller: str | None = None, *, baseline: bo
         chosen = pc.and_(chosen, pc.equal(calls["caller"], caller))
     calls = calls.filter(chosen)
     server, client = calls["server_duration_ns"], calls["client_duration_ns"]
-    failed = pc.or_kleene(pc.equal(calls["server_status"], _ERROR), pc.equal(calls["client_status"], _ERROR))
+    failed = pc.or_kleene(calls["server_error"], calls["client_error"])
     table = pa.table(
         {
             "start_ns": calls["start_ns"],
@@ -232,10 +231,10 @@ def exemplary_traces(case: Case, suspect: str, onset_ns: int) -> tuple[Exemplary
     visits = case.links.visits
     there = pc.or_kleene(pc.equal(visits["service"], suspect), pc.equal(visits["peer"], suspect))
     since = pc.greater_equal(visits["start_ns"], onset_ns)
-    through = visits.filter(pc.and_kleene(there, since)).select(["trace_id", "exclusive_ns", "status"]).to_pandas()
+    through = visits.filter(pc.and_kleene(there, since)).select(["trace_id", "exclusive_ns", "is_error"]).to_pandas()
     if through.empty:
         return None, None
-    failed = through[through.status == _ERROR]
+    failed = through[through.is_error]
     chosen = failed if len(failed) else through
     time_there = chosen.groupby("trace_id").exclusive_ns.sum().sort_values(kind="stable")
     bad = _trace(visits, str(time_there.index[int(0.9 * (len(time_there) - 1))]))
@@ -256,7 +255,7 @@ def _same_root(visits: pa.Table, trace: ExemplaryTrace) -> pd.DataFrame:
 
 
 def _trace(visits: pa.Table, trace_id: str) -> ExemplaryTrace:
-    columns = ["span_id", "parent_span_id", "service", "operation", "start_ns", "duration_ns", "status", "has_parent"]
+    columns = ["span_id", "parent_span_id", "service", "operation", "start_ns", "duration_ns", "is_error", "has_parent"]
     spans = visits.filter(pc.equal(visits["trace_id"], trace_id)).select(columns).to_pandas()
     # A longest span first keeps parents before what they contain, so that the tree stays whole.
     longest = spans.sort_values(["has_parent", "duration_ns", "start_ns"], ascending=[True, False, True])

@@ -8,8 +8,8 @@ import small_incident as small
 from hypocenter.analysis.plot import Panel, evidence_bars, plain, timeline, waterfall
 
 
-def spans(*rows: tuple[str, str | None, str, int, int, int]) -> pd.DataFrame:
-    columns = ["span_id", "parent_span_id", "service", "start_ns", "duration_ns", "status"]
+def spans(*rows: tuple[str, str | None, str, int, int, bool]) -> pd.DataFrame:
+    columns = ["span_id", "parent_span_id", "service", "start_ns", "duration_ns", "is_error"]
     return pd.DataFrame(rows, columns=columns).assign(operation="op")
 
 
@@ -19,7 +19,10 @@ def labels(figure: object) -> list[str]:
 
 def test_waterfall_goes_depth_first_and_children_by_start() -> None:
     frame = spans(
-        ("c", "a", "cart", 5, 2, 0), ("a", None, "web", 0, 9, 0), ("d", "b", "db", 2, 1, 2), ("b", "a", "pay", 1, 3, 0)
+        ("c", "a", "cart", 5, 2, False),
+        ("a", None, "web", 0, 9, False),
+        ("d", "b", "db", 2, 1, True),
+        ("b", "a", "pay", 1, 3, False),
     )
     figure = waterfall(frame.assign(start_ns=frame.start_ns * 10**6, duration_ns=frame.duration_ns * 10**6), "pay")
     assert labels(figure) == ["web op", " pay op", "  db op", " cart op"]
@@ -30,13 +33,16 @@ def test_waterfall_goes_depth_first_and_children_by_start() -> None:
 
 def test_waterfall_loses_no_span_to_absent_parents_circles_or_itself() -> None:
     frame = spans(
-        ("a", "gone", "web", 0, 1, 0), ("b", "c", "x", 1, 1, 0), ("c", "b", "y", 2, 1, 0), ("d", "d", "z", 3, 1, 0)
+        ("a", "gone", "web", 0, 1, False),
+        ("b", "c", "x", 1, 1, False),
+        ("c", "b", "y", 2, 1, False),
+        ("d", "d", "z", 3, 1, False),
     )
     assert sorted(labels(waterfall(frame))) == ["web op", "x op", "y op", "z op"]
 
 
 def test_waterfalls_on_one_axis_compare() -> None:
-    one, other = spans(("a", None, "web", 0, 10**6, 0)), spans(("a", None, "web", 0, 9 * 10**6, 0))
+    one, other = spans(("a", None, "web", 0, 10**6, False)), spans(("a", None, "web", 0, 9 * 10**6, False))
     assert waterfall(one, until_ms=9.0).layout.xaxis.range == waterfall(other, until_ms=9.0).layout.xaxis.range
 
 
@@ -50,7 +56,7 @@ def test_timeline_marks_in_order_of_time_and_leaves_gaps_open() -> None:
 
 
 def test_timeline_of_nothing_is_an_empty_figure() -> None:
-    assert (len(timeline([], {}).data), len(evidence_bars([]).data), len(waterfall(spans()).data[0].y)) == (0, 0, 0)
+    assert (len(timeline([], {}).data), len(evidence_bars([]).data), len(waterfall(spans()).data[0].y)) == (0, 0, False)
 
 
 def test_evidence_bars_hold_for_and_against_in_the_order_of_the_ranking() -> None:
