@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
 
 # The recording of sample_data/incidents that hypocenter/demo_incident is, and what its label says.
-CASE = "slow-service-payment-1"
-ROOT_CAUSE = "payment"
-TRUTH = "every request to payment waited about 0.28 s in its handler, from 120 s into the recording on"
+CASE = "slow-database-store-db-3"
+TRUTH = "at 2026-11-24T15:39:45.548Z the index of the stock table in store-db was dropped"
 
 
 def demo(
@@ -48,7 +47,7 @@ def demo(
     typer.echo("")
     Console(highlight=False).print(to_text(incident.ranking, incident.case))
     typer.echo(f"\nreport  {report}\nstore   {store}")
-    typer.echo(f"\nwhat was really done: {TRUTH} (sample_data/incidents/{CASE})", err=True)
+    typer.echo(f"\nwhat was done to the shop: {TRUTH} (sample_data/incidents/{CASE})", err=True)
     typer.echo(f"go on with: hypocenter graph --store {store} --html map.html", err=True)
 
 
