@@ -30,9 +30,9 @@ class PostgresMissing(RuntimeError):
     """PostgreSQL is not installed; the message says how to install it."""
 
 
-def find_binaries() -> Path:
-    """Return the folder of ``initdb`` and ``postgres``; raises PostgresMissing with the remedy."""
-    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+def find_binaries(packages: Path = Path("/usr/lib/postgresql")) -> Path:
+    """Return the folder of ``initdb`` and ``postgres``, the newest packaged; raises PostgresMissing with the remedy."""
+    packaged = sorted(packages.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if packaged:
         return packaged[-1].parent
     found = shutil.which("initdb")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -11,6 +13,7 @@ from sample_data.cut import cut, is_complete
 from sample_data.effect import Effect, measure, to_label
 from sample_data.metrics import MetricsRecording
 from sample_data.otlp_sink import to_otlp_json
+from sample_data.postgres import PostgresMissing, find_binaries
 
 
 def span(trace: str, name: str, start: int, parent: str | None = None) -> dict[str, Any]:
@@ -112,3 +115,15 @@ def test_scrapes_become_one_openmetrics_text_with_the_targets_labels_and_times()
         "# EOF",
     ]
     assert [family.name for family in text_string_to_metric_families(text)] == ["cpu_seconds", "hits"]
+
+
+def test_newest_packaged_postgresql_is_taken_and_its_absence_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PostgresMissing, match="apt-get install -y --no-install-recommends postgresql"):
+        find_binaries(tmp_path)
+    for version in ("9", "15", "13"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        (tmp_path / version / "bin" / "initdb").touch()
+    assert find_binaries(tmp_path) == tmp_path / "15" / "bin"
