@@ -29,6 +29,7 @@ from .readers import (
     zipkin_json,
 )
 from .source import Source
+from .units import mend_units
 
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
 READERS: tuple[Reader, ...] = (
@@ -70,8 +71,8 @@ def detect(source: Source, among: Sequence[Reader] | None = None) -> Reader:
 
 
 def decode(source: Source, reader: Reader | None = None) -> Iterator[Batch]:
-    """Yield the batches of ``source``; one that broke off is counted after all that came before."""
-    yield from (reader or detect(source)).read(source)
+    """Yield the batches of ``source``, units mended; one that broke off is counted after all that came before."""
+    yield from map(mend_units, (reader or detect(source)).read(source))
     if source.damage:
         tally = Tally()
         tally.drop("rest of a source that broke off", f"{source.name}: {source.damage}")

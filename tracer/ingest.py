@@ -14,6 +14,7 @@ from hypocenter.errors import DecodeError, SourceError
 
 from .batch import Batch, Tally
 from .detect import decode, detect
+from .privacy import Privacy
 from .source import Source, decompressed, walk
 from .store import Store
 
@@ -60,6 +61,7 @@ def ingest(
     on_bytes: Callable[[int], None] | None = None,
     *,
     time_ns: int | None = None,
+    privacy: Privacy | None = None,
 ) -> Summary:
     """Read files, folders and standard input (``-``) into ``store`` and return what became of each file.
 
@@ -74,6 +76,8 @@ def ingest(
         Hears how many bytes of the files themselves were dealt with.
     time_ns
         The time of items whose format carries none; None drops them, counted.
+    privacy
+        What is not stored; None is the default masks.
 
     Raises
     ------
@@ -82,10 +86,13 @@ def ingest(
         with outcome failed, and the rest goes in.
     """
     heard = on_bytes or (lambda count: None)
-    return Summary([_ingest_file(path, store, heard, time_ns) for path in walk(paths)])
+    rules = privacy or Privacy()
+    return Summary([_ingest_file(path, store, heard, time_ns, rules) for path in walk(paths)])
 
 
-def _ingest_file(path: str, store: Store, on_bytes: Callable[[int], None], time_ns: int | None) -> FileResult:
+def _ingest_file(
+    path: str, store: Store, on_bytes: Callable[[int], None], time_ns: int | None, privacy: Privacy
+) -> FileResult:
     result = FileResult("stdin" if path == "-" else path)
     try:
         file = _spooled(store) if path == "-" else Path(path).open("rb")  # noqa: SIM115  closed below
@@ -106,7 +113,7 @@ def _ingest_file(path: str, store: Store, on_bytes: Callable[[int], None], time_
         try:
             reader = detect(source)
             result.format = reader.NAME
-            _append_all(decode(source, reader), store, digest, result.tally)
+            _append_all(map(privacy.apply, decode(source, reader)), store, digest, result.tally)
         except DecodeError as error:
             result.outcome, result.error = "failed", str(error)
     return result

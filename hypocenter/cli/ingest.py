@@ -20,6 +20,18 @@ def ingest(
     time: Annotated[
         str | None, typer.Option(help="The time of samples without one: RFC 3339, epoch or relative (-1h).")
     ] = None,
+    allow_attribute: Annotated[
+        list[str] | None, typer.Option(help="Store only attributes of this name or pattern (*); repeat for more.")
+    ] = None,
+    deny_attribute: Annotated[
+        list[str] | None, typer.Option(help="Do not store attributes of this name or pattern.")
+    ] = None,
+    hash_attribute: Annotated[
+        list[str] | None, typer.Option(help="Store a digest in place of the values of these attributes.")
+    ] = None,
+    masks: Annotated[
+        bool, typer.Option(help="Mask credentials, cookies, URL queries, SQL literals and e-mail addresses.")
+    ] = True,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
 ) -> None:
     """Read files of any known format into a store; what cannot be read is named and counted, the rest goes in.
@@ -27,16 +39,20 @@ def ingest(
     Exits with 1 when a file failed or nothing was read. A file that is already in the store adds nothing.
     """
     from ..tracer.ingest import ingest as ingest_files
+    from ..tracer.privacy import Privacy
     from ..tracer.source import walk
     from ..tracer.store import Store
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     time_ns = None if time is None else _time(time)
+    privacy = Privacy(allow_attribute or (), deny_attribute or (), hash_attribute or (), masks)
     files = walk(paths)
     with _progress() as bar:
         task = bar.add_task("reading", total=_size(files))
-        summary = ingest_files(files, Store(store, create=True), lambda n: bar.advance(task, n), time_ns=time_ns)
+        summary = ingest_files(
+            files, Store(store, create=True), lambda n: bar.advance(task, n), time_ns=time_ns, privacy=privacy
+        )
     if output == "json":
         typer.echo(json.dumps(_to_json(summary), indent=2, ensure_ascii=False))
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from hypocenter.cli.main import app
+from hypocenter.tracer.store import Store
 
 SPANS = (
     "TraceID,SpanID,ParentID,PodName,OperationName,StartTimeUnixNano,EndTimeUnixNano\nt,1,root,web,GET,5,4\n,2,,,,,\n"
@@ -75,3 +76,16 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
     file.write_text(SPANS, encoding="utf-8")
     assert run(file, "--store", tmp_path / "store", "-o", "xml").exit_code == 2
     assert run(file, "--store", tmp_path / "store", "--time", "never").exit_code == 2
+
+
+def test_privacy_rules_are_options(tmp_path: Path) -> None:
+    attributes = [{"key": name, "value": {"stringValue": "a@b.example"}} for name in ("keep", "drop", "hide")]
+    span = {"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "startTimeUnixNano": "5"}
+    file = tmp_path / "t.json"
+    document = {"resourceSpans": [{"scopeSpans": [{"spans": [{**span, "attributes": attributes}]}]}]}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    rules = ("--deny-attribute", "drop", "--hash-attribute", "h*", "--no-masks")
+    assert run(file, "--store", tmp_path / "store", *rules).exit_code == 0
+    (found,) = Store(tmp_path / "store").read("spans")["attributes"].to_pylist()
+    assert [name for name, _ in found] == ["keep", "hide"]
+    assert (found[0][1], found[1][1].startswith('"hash:')) == ('"a@b.example"', True)
