@@ -48,7 +48,7 @@ TEXTS = [name for name in PROFILE if SPANS.field(name).type == pa.string() and n
 # Operations that carry ids are as many as the spans. The names that an input brings first are told apart.
 MAX_NAMES = 100_000
 
-_FACTORS = np.random.default_rng(0).integers(1, 2**62, len(PROFILE)) * 2 + 1
+_NOTHING = np.empty(0, np.int64)
 
 
 class OpaqueIds(ValueError):
@@ -61,25 +61,17 @@ class Profiles:
     def __init__(self) -> None:
         self._texts: dict[str, dict[str | None, int]] = {name: {None: 0} for name in TEXTS}
         self._rows = np.empty((0, len(PROFILE)), np.int64)
-        self._keys = np.empty(0, np.int64)
-        self._order = np.empty(0, np.int64)
+        self._known: dict[bytes, int] = {}
         self.spans = np.empty(0, np.int64)
 
     def encode(self, batch: pa.RecordBatch) -> np.ndarray:
         """Return the profile of each span of ``batch``, int32."""
         columns = [self._codes(name, batch.column(name)) for name in PROFILE]
-        # Multiples of odd numbers spread the combinations over 64 bits; two that collide are found below.
-        keys = np.zeros(len(batch), np.int64)
-        for column, factor in zip(columns, _FACTORS, strict=True):
-            keys += column * factor
-        inverse, distinct = pd.factorize(keys)
-        first = np.empty(len(distinct), np.int64)
-        first[inverse[::-1]] = np.arange(len(batch))[::-1]
-        representative = first[inverse]
-        if any((column != column[representative]).any() for column in columns if column.any()):
-            raise ArithmeticError("two profiles share a key")
-        rows = np.column_stack([column[first] for column in columns])
-        numbers = self._numbers(np.asarray(distinct, np.int64), rows)
+        inverse, first = distinct_rows([column for column in columns if column is not _NOTHING], len(batch))
+        rows = np.column_stack(
+            [column[first] if column is not _NOTHING else np.zeros_like(first) for column in columns]
+        )
+        numbers = self._numbers(rows)
         self.spans += np.bincount(numbers, np.bincount(inverse), len(self.spans)).astype(np.int64)
         encoded: np.ndarray = numbers[inverse].astype(np.int32)
         return encoded
@@ -99,9 +91,9 @@ class Profiles:
         return pa.table({**columns, "profile": np.arange(len(self._rows), dtype=np.int32), "spans": self.spans})
 
     def _codes(self, name: str, column: pa.Array) -> np.ndarray:
-        """Return a code per row, int64, 0 for null."""
+        """Return a code per row, int64, 0 for null; `_NOTHING` when all are null."""
         if column.null_count == len(column):
-            return np.zeros(len(column), np.int64)
+            return _NOTHING
         if name == "error_type":
             present: np.ndarray = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64) * 2
             return present
@@ -125,27 +117,30 @@ class Profiles:
         found: np.ndarray = np.array([*codes, 0], np.int64)[indices.to_numpy(zero_copy_only=False)]
         return found
 
-    def _numbers(self, keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the number of each distinct combination, new ones added."""
-        at = np.searchsorted(self._keys, keys)
-        known = np.zeros(len(keys), bool)
-        inside = at < len(self._keys)
-        known[inside] = self._keys[at[inside]] == keys[inside]
-        numbers = np.empty(len(keys), np.int64)
-        numbers[known] = self._order[at[known]]
-        if (self._rows[numbers[known]] != rows[known]).any():
-            raise ArithmeticError("two profiles share a key")
-        if not known.all():
-            numbers[~known] = len(self._rows) + np.arange(int((~known).sum()))
-            self._rows = np.concatenate([self._rows, rows[~known]])
-            self.spans = np.concatenate([self.spans, np.zeros(int((~known).sum()), np.int64)])
-            all_keys, all_order = (
-                np.concatenate([self._keys, keys[~known]]),
-                np.concatenate([self._order, numbers[~known]]),
-            )
-            order = np.argsort(all_keys)
-            self._keys, self._order = all_keys[order], all_order[order]
+    def _numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of each of distinct combinations, new ones added."""
+        numbers = np.empty(len(rows), np.int64)
+        for at, row in enumerate(map(bytes, rows)):
+            numbers[at] = self._known.setdefault(row, len(self._known))
+        new = np.flatnonzero(numbers >= len(self._rows))
+        self._rows = np.concatenate([self._rows, rows[new[np.argsort(numbers[new])]]])
+        self.spans = np.concatenate([self.spans, np.zeros(len(new), np.int64)])
         return numbers
+
+
+def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row of non-negative codes the number of its combination, and a row of each combination."""
+    key, radix = np.zeros(size, np.int64), 1
+    for column in columns:
+        values = int(column.max(initial=0)) + 1
+        if radix * values >= 2**62:
+            key, distinct = pd.factorize(key)
+            radix = len(distinct)
+        key, radix = key * values + column, radix * values
+    inverse, distinct = pd.factorize(key)
+    example = np.empty(len(distinct), np.int64)
+    example[inverse] = np.arange(size)
+    return inverse, example
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,8 @@ def _codes(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, pa.Array]:
     return place[column.indices.fill_null(len(order)).to_numpy(zero_copy_only=False)], values.take(pa.array(order))
 
 
-def sums(groups: Ints, size: int, values: np.ndarray) -> pa.Array:
-    """Return the sum of integers or flags by group, exactly."""
-    if values.dtype == bool:
-        return pa.array(np.bincount(groups[values], minlength=size))
+def sums(groups: Ints, size: int, values: Ints) -> pa.Array:
+    """Return the sum of integers by group, exactly."""
     added = np.zeros(size, np.int64)
     np.add.at(added, groups, values)
     return pa.array(added)
@@ -61,29 +59,35 @@ def sums(groups: Ints, size: int, values: np.ndarray) -> pa.Array:
 def histograms(groups: Ints, size: int, entries: Entries) -> pa.Array:
     """Return a histogram by group of entries that name their group's row."""
     row, bucket, count = entries
-    span = 2 * histogram.MAX_BUCKET + 1
-    places, at = np.unique(groups[row] * span + (bucket + histogram.MAX_BUCKET), return_inverse=True)
-    counts = np.zeros(len(places), np.int64)
-    np.add.at(counts, at, count)
-    return _lists(places, counts, size, span)
+    return _lists(groups[row], bucket, size, count)
 
 
-def histograms_of(groups: Ints, size: int, values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Return a histogram by group of integers, nulls left out."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    known = values.is_valid().to_numpy(zero_copy_only=False)
-    span = 2 * histogram.MAX_BUCKET + 1
-    buckets = histogram.buckets(values.drop_null().to_numpy(zero_copy_only=False))
-    places, counts = np.unique(groups[known] * span + (buckets + histogram.MAX_BUCKET), return_counts=True)
-    return _lists(places, counts, size, span)
+def histograms_of(groups: Ints, size: int, values: Ints) -> pa.Array:
+    """Return a histogram by group of integers."""
+    return _lists(groups, histogram.buckets(values), size)
 
 
-def _lists(places: Ints, counts: Ints, size: int, span: int) -> pa.Array:
-    offsets = np.searchsorted(places, np.arange(size + 1) * span).astype(np.int32)
+def _lists(groups: Ints, buckets: Ints, size: int, count: Ints | None = None) -> pa.Array:
+    """Return the histograms of buckets, each ``count`` times (None: once)."""
+    low, high = int(buckets.min(initial=0)), int(buckets.max(initial=0))
+    width = high - low + 1
+    places = groups * width + (buckets - low)
+    # Counting every possible place is cheaper than sorting, unless the places are many and mostly empty.
+    is_dense = size * width <= 4 * len(places) + 2**20
+    occupied: Ints = np.empty(0, np.int64)
+    if not is_dense:
+        occupied, places = np.unique(places, return_inverse=True)
+    counts = np.zeros(size * width if is_dense else len(occupied), np.int64)
+    if count is None:
+        counts += np.bincount(places, minlength=len(counts))
+    else:
+        np.add.at(counts, places, count)
+    if is_dense:
+        occupied = np.flatnonzero(counts)
+        counts = counts[occupied]
+    offsets = np.searchsorted(occupied, np.arange(size + 1) * width).astype(np.int32)
     bins = pa.StructArray.from_arrays(
-        [pa.array((places % span - histogram.MAX_BUCKET).astype(np.int16)), pa.array(counts.astype(np.int64))],
-        fields=list(histogram.TYPE.value_type),
+        [pa.array((occupied % width + low).astype(np.int16)), pa.array(counts)], fields=list(histogram.TYPE.value_type)
     )
     return pa.ListArray.from_arrays(pa.array(offsets), bins, type=histogram.TYPE)
 

@@ -7,7 +7,6 @@ rules in ``graph/sql``, once for each combination of facts: a million spans have
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -19,10 +18,32 @@ import pyarrow.compute as pc
 from . import trees
 from .compact import Compact, compact
 from .engine import connect, run_in
+from .facts import Facts
 from .operations import OTHER, kept_operations
 from .trees import Flags, Ints
 
-_ROUTE = ("caller", "caller_kind", "callee", "callee_kind", "client_operation", "operation", "caller_pod", "callee_pod")
+_CALLS = (
+    "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
+    "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns "
+    "queue_ns client_error server_error adjusted_milli matched"
+)
+_UNLINKED = "trace_id span_id service start_ns reason"
+_VISITS = (
+    "trace_id span_id parent_span_id service namespace pod instance node operation parent_operation parent_service "
+    "kind given_kind status is_error start_ns duration_ns parent_start_ns parent_duration_ns exclusive_ns "
+    "has_parent is_missing_parent is_entry has_remote_child has_server_child adjusted_milli peer peer_kind"
+)
+# Which flag tells that a number is known.
+CALL_NUMBERS = {
+    "client_row": "has_client",
+    "client_start_ns": "has_client",
+    "client_duration_ns": "has_client",
+    "server_row": "has_server",
+    "server_start_ns": "has_server",
+    "server_duration_ns": "has_server",
+    "queue_ns": "is_queued",
+}
+VISIT_NUMBERS = {"parent_start_ns": "has_parent", "parent_duration_ns": "has_parent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +55,47 @@ class Links:
     visits: pa.Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The same as facts, with the positions of spans (``row``) in place of ids."""
+
+    calls: Facts
+    unlinked: Facts
+    visits: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class Shapes:
-    """The profiles of spans (`Profiles.table`), prepared for the rules, and a database to run the rules in."""
+    """The profiles of spans, prepared for the rules, and the database to run the rules in.
 
-    raw: pa.Table
+    ``table`` has a row per profile in the order of their numbers. ``part`` is the part that each plays in a call: the
+    kind of OTLP, as far as one span tells it. ``service`` numbers their services, and ``rank`` is their place by
+    content, since the numbers depend on the order in which spans came.
+    """
+
     database: duckdb.DuckDBPyConnection
-    # Name the operations that rollups do not tell apart alike, by the spans of all profiles.
-    fold_operations: bool = False
+    table: pa.Table
+    part: np.ndarray
+    service: np.ndarray
+    rank: np.ndarray
 
-    @cached_property
-    def table(self) -> pa.Table:
-        """What each profile says of its spans, in the order of their numbers."""
-        ambiguous = run_in(self.database, "ambiguous", {"raw": self.raw})
-        table = run_in(self.database, "prepared", {"raw": self.raw, "ambiguous": ambiguous})
-        if not self.fold_operations:
-            return table
-        kept = pa.array(kept_operations(table))
-        return _with(table, operation=pc.if_else(kept, table.column("operation"), OTHER))
+    @classmethod
+    def of(cls, database: duckdb.DuckDBPyConnection, profiles: pa.Table, *, fold_operations: bool = False) -> Shapes:
+        """Return the shapes of `hypocenter.graph.compact.Profiles.table`.
 
-    @cached_property
-    def part(self) -> np.ndarray:
-        """The part that each profile plays in a call: the kind of OTLP, as far as it is known yet."""
-        part: np.ndarray = self.table.column("part").to_numpy()
-        return part
-
-    @cached_property
-    def service(self) -> np.ndarray:
-        """A number for the service of each profile."""
-        numbers: np.ndarray = pd.factorize(self.table.column("service").to_numpy())[0]
-        return numbers
-
-    @cached_property
-    def rank(self) -> np.ndarray:
-        """The place of each profile by content: its number depends on the order in which spans came."""
-        names = [name for name in self.raw.column_names if name not in ("profile", "spans")]
-        order = pc.sort_indices(self.raw, sort_keys=[(name, "ascending") for name in names]).to_numpy()
+        ``fold_operations`` names those that rollups do not tell apart alike, judged by the spans of all profiles.
+        """
+        ambiguous = run_in(database, "ambiguous", {"raw": profiles})
+        table = run_in(database, "prepared", {"raw": profiles, "ambiguous": ambiguous})
+        if fold_operations:
+            kept = pa.array(kept_operations(table))
+            table = _with(table, operation=pc.if_else(kept, table.column("operation"), OTHER))
+        names = [name for name in profiles.column_names if name not in ("profile", "spans")]
+        order = pc.sort_indices(profiles, sort_keys=[(name, "ascending") for name in names]).to_numpy()
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        return rank
+        service, _ = pd.factorize(table.column("service").to_numpy())
+        return cls(database, table, table.column("part").to_numpy(), service, rank)
 
 
 def link(spans: pa.Table) -> Links:
@@ -87,28 +110,26 @@ def link(spans: pa.Table) -> Links:
     """
     rows, profiles = compact(spans)
     with connect() as database:
-        found = link_compact(rows, Shapes(profiles, database))
+        found = link_compact(rows, Shapes.of(database, profiles))
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
-    calls = found.calls
-    side = pc.coalesce(calls.column("client_row"), calls.column("server_row"), calls.column("stand_in_row"))
+    calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
     calls = _with(
         calls,
-        trace_id=ids["trace_id"].take(side),
+        trace_id=ids["trace_id"].take(calls.column("row")),
         client_span_id=ids["span_id"].take(calls.column("client_row")),
         server_span_id=ids["span_id"].take(calls.column("server_row")),
     )
-    visits, unlinked = found.visits, found.unlinked
     visits = _with(visits, **{name: ids[name].take(visits.column("row")) for name in ids})
     unlinked = _with(unlinked, **{name: ids[name].take(unlinked.column("row")) for name in ("trace_id", "span_id")})
     return Links(
-        _sorted(calls, "trace_id start_ns client_span_id server_span_id caller operation"),
-        _sorted(unlinked, "trace_id span_id reason start_ns service"),
-        _sorted(visits, "trace_id start_ns span_id kind"),
+        _sorted(calls, _CALLS, "trace_id start_ns client_span_id server_span_id caller operation"),
+        _sorted(unlinked, _UNLINKED, "trace_id span_id reason start_ns service"),
+        _sorted(visits, _VISITS, "trace_id start_ns span_id kind"),
     )
 
 
-def link_compact(rows: Compact, shapes: Shapes) -> Links:
-    """Return the links of compact spans of whole traces: rows by position in place of ids, texts as dictionaries."""
+def link_compact(rows: Compact, shapes: Shapes) -> Linked:
+    """Return the links of compact spans of whole traces."""
     rank = shapes.rank[rows.profile]
     identity, parent_identity = trees.identities(rows.trace, rows.span, rows.parent, rows.has_parent_id)
     is_client = np.isin(shapes.part, (3, 4))
@@ -164,82 +185,53 @@ def link_compact(rows: Compact, shapes: Shapes) -> Links:
     opened = np.flatnonzero(roles.column("is_open").to_numpy()[stand])
     departures = run_in(shapes.database, "departures", facts)
 
-    calls = pa.concat_tables(
-        [
-            _calls(rows, kept, told, meeting, client=above[arrived], server=arrived),
-            _calls(rows, kept, departures, stand[opened], client=opened, server=opened),
-        ],
-        promote_options="permissive",
-    ).unify_dictionaries()
-    reason = roles.column("reason").combine_chunks()
-    lost = np.flatnonzero(pc.is_valid(reason).to_numpy(zero_copy_only=False)[stand])
-    unlinked = pa.concat_tables(
-        [
-            _unlinked(rows, kept, lost, shapes, _coded(reason, stand[lost])),
-            _unlinked(given, np.arange(len(given)), duplicates, shapes, _constant("duplicate", len(duplicates))),
-        ]
-    ).unify_dictionaries()
-    texts = {name: _coded(shapes.table.column(name), rows.profile) for name in _VISIT_TEXTS}
-    parent_texts = {
-        f"parent_{name}": _coded(shapes.table.column(name), rows.profile[above], has_parent)
-        for name in ("service", "operation")
-    }
-    visits = pa.table(
+    start, duration = rows.start_ns, rows.duration_ns
+    client, server = np.concatenate([above[arrived], opened]), np.concatenate([arrived, opened])
+    shape = np.concatenate([meeting, len(told) + stand[opened]])
+    dims = pa.concat_tables([told, departures])
+    calls = Facts(
+        dims,
+        shape,
+        {
+            "row": kept[server],
+            "client_row": kept[client],
+            "server_row": kept[server],
+            "start_ns": np.where(_flags(dims, "has_client", shape), start[client], start[server]),
+            "client_start_ns": start[client],
+            "client_duration_ns": duration[client],
+            "server_start_ns": start[server],
+            "server_duration_ns": duration[server],
+            # A negative time in the queue is clock skew, and kept.
+            "queue_ns": start[server] - start[client] - duration[client],
+            "adjusted_milli": rows.adjusted_milli[server],
+        },
+        CALL_NUMBERS,
+    )
+    visits = Facts(
+        roles,
+        stand,
         {
             "row": kept,
-            **texts,
-            **parent_texts,
-            "kind": kind,
-            **{name: shapes.table.column(name).take(pa.array(rows.profile)) for name in ("given_kind", "status")},
-            "is_error": _flags(shapes.table, "is_error", rows.profile),
-            "start_ns": rows.start_ns,
-            "duration_ns": rows.duration_ns,
-            "parent_start_ns": pa.array(rows.start_ns[above], mask=~has_parent),
-            "parent_duration_ns": pa.array(rows.duration_ns[above], mask=~has_parent),
+            "start_ns": start,
+            "duration_ns": duration,
+            "parent_start_ns": start[above],
+            "parent_duration_ns": duration[above],
             "exclusive_ns": exclusive,
-            "has_parent": has_parent,
-            "is_missing_parent": rows.has_parent_id & ~has_parent,
-            "is_entry": ~has_parent | is_foreign,
-            "has_remote_child": has_remote_child,
-            "has_server_child": arrivals > 0,
             "adjusted_milli": rows.adjusted_milli,
-        }
+        },
+        VISIT_NUMBERS,
     )
-    return Links(calls, unlinked, visits)
-
-
-_VISIT_TEXTS = ("service", "namespace", "pod", "instance", "node", "operation", "peer", "peer_kind")
-
-
-def _calls(rows: Compact, kept: Ints, told: pa.Table, meeting: Ints, client: Ints, server: Ints) -> pa.Table:
-    """Return calls as ``told`` by their meetings; ``client`` and ``server`` are the positions of both sides' spans."""
-    has_client, has_server = _flags(told, "has_client", meeting), _flags(told, "has_server", meeting)
-    start, duration = rows.start_ns, rows.duration_ns
-    no_client, no_server = ~has_client, ~has_server
-    is_queued = _flags(told, "is_queued", meeting)
-    return pa.table(
+    lost = np.flatnonzero(pc.is_valid(roles.column("reason")).to_numpy()[stand])
+    copied = shapes.table.select(["service"]).append_column("reason", pa.array(["duplicate"] * len(shapes.table)))
+    unlinked = Facts(
+        pa.concat_tables([roles.select(["service", "reason"]), copied]),
+        np.concatenate([stand[lost], len(roles) + given.profile[duplicates]]),
         {
-            **{name: _coded(told.column(name), meeting) for name in (*_ROUTE, "matched")},
-            "client_row": pa.array(kept[client], mask=no_client),
-            "server_row": pa.array(kept[server], mask=no_server),
-            "stand_in_row": kept[server],
-            "start_ns": np.where(has_client, start[client], start[server]),
-            "client_start_ns": pa.array(start[client], mask=no_client),
-            "client_duration_ns": pa.array(duration[client], mask=no_client),
-            "server_start_ns": pa.array(start[server], mask=no_server),
-            "server_duration_ns": pa.array(duration[server], mask=no_server),
-            # A negative time in the queue is clock skew, and kept.
-            "queue_ns": pa.array(start[server] - start[client] - duration[client], mask=~is_queued),
-            "client_error": _flags(told, "client_error", meeting),
-            "server_error": _flags(told, "server_error", meeting),
-            "adjusted_milli": rows.adjusted_milli[server],
-        }
+            "row": np.concatenate([kept[lost], duplicates]),
+            "start_ns": np.concatenate([start[lost], given.start_ns[duplicates]]),
+        },
     )
-
-
-def _unlinked(rows: Compact, kept: Ints, lost: Ints, shapes: Shapes, reason: pa.Array) -> pa.Table:
-    service = _coded(shapes.table.column("service"), rows.profile[lost])
-    return pa.table({"row": kept[lost], "service": service, "reason": reason, "start_ns": rows.start_ns[lost]})
+    return Linked(calls, unlinked, visits)
 
 
 def _combinations(name: str, **columns: np.ndarray) -> tuple[Ints, pa.Table]:
@@ -269,31 +261,10 @@ def _flags(table: pa.Table, name: str, at: Ints) -> Flags:
     return flags
 
 
-def _coded(column: pa.ChunkedArray | pa.Array, at: Ints, known: Flags | None = None) -> pa.Array:
-    """Return the texts of ``column`` at positions, null where not ``known``, as a dictionary array."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    coded = whole.dictionary_encode()
-    places = pa.array(at) if known is None else pa.array(at, mask=~known)
-    return pa.DictionaryArray.from_arrays(coded.indices.take(places), coded.dictionary)
-
-
-def _constant(text: str, times: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(times, np.int32)), pa.array([text]))
-
-
 def _with(table: pa.Table, **columns: Any) -> pa.Table:
     """Return ``table`` with columns added or replaced."""
     return pa.table({**{name: table.column(name) for name in table.column_names}, **columns})
 
 
-_INTERNAL = ("row", "client_row", "server_row", "stand_in_row")
-
-
-def _sorted(table: pa.Table, keys: str) -> pa.Table:
-    """Return the rows sorted, without positions, texts plain."""
-    columns = {}
-    for name in table.column_names:
-        column = table.column(name)
-        if name not in _INTERNAL:
-            columns[name] = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
-    return pa.table(columns).sort_by([(key, "ascending") for key in keys.split()])
+def _sorted(table: pa.Table, columns: str, keys: str) -> pa.Table:
+    return table.select(columns.split()).sort_by([(key, "ascending") for key in keys.split()])

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..tracer.window import SECOND_NS, Window
 from . import grouping, histogram
-from .link import Links
+from .facts import Facts
+from .link import CALL_NUMBERS, VISIT_NUMBERS, Linked, Links
 from .operations import OTHER, kept_operations
 
 STEP_NS = 10 * SECOND_NS
@@ -87,87 +89,133 @@ def empty() -> Rollups:
 
 def roll_up(links: Links) -> Rollups:
     """Return the rollups of linked spans; operations beyond the first 200 of a service by spans are ``_other``."""
-    calls, visits, unlinked = links.calls, links.visits, links.unlinked
-    client, server = (_numbers(calls, f"{side}_duration_ns") for side in ("client", "server"))
-    client_error, server_error = (_flags(calls, f"{side}_error") for side in ("client", "server"))
-    is_entry, is_error = _flags(visits, "is_entry"), _flags(visits, "is_error")
+    visits = links.visits
+    named = visits.group_by(["service", "operation"]).aggregate([([], "count_all")]).rename_columns(_NAMED)
+    kept = kept_operations(named)
+    if not kept.all():
+        names = named.set_column(2, "kept", pa.array(kept))
+        known = visits.select(["service", "operation"]).append_column("at", pa.array(np.arange(len(visits))))
+        found = known.join(names, ["service", "operation"]).sort_by("at")
+        operation = pc.if_else(found.column("kept"), found.column("operation"), OTHER)
+        visits = visits.set_column(visits.schema.get_field_index("operation"), "operation", operation)
+    calls = links.calls.append_column("has_client", pc.is_valid(links.calls.column("client_span_id")))
+    calls = calls.append_column("has_server", pc.is_valid(calls.column("server_span_id")))
+    calls = calls.append_column("is_queued", pc.is_valid(calls.column("queue_ns")))
+    return roll_up_linked(
+        Linked(
+            Facts.of(calls.select([*_CALL_DIMS, *_CALL_NUMBERS]), _CALL_DIMS, CALL_NUMBERS),
+            Facts.of(links.unlinked.select(["service", "reason", "start_ns"]), ["service", "reason"], {}),
+            Facts.of(visits.select([*_VISIT_DIMS, *_VISIT_NUMBERS]), _VISIT_DIMS, VISIT_NUMBERS),
+        )
+    )
+
+
+_NAMED = ["service", "operation", "spans"]
+_CALL_DIMS = [
+    "caller",
+    "caller_kind",
+    "callee",
+    "callee_kind",
+    "matched",
+    "has_client",
+    "has_server",
+    "is_queued",
+    "client_error",
+    "server_error",
+]
+_CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns"]
+_VISIT_DIMS = [
+    "service",
+    "namespace",
+    "pod",
+    "instance",
+    "node",
+    "operation",
+    "kind",
+    "is_error",
+    "is_missing_parent",
+    "is_entry",
+]
+_VISIT_NUMBERS = ["start_ns", "adjusted_milli", "duration_ns", "exclusive_ns"]
+
+
+def roll_up_linked(linked: Linked) -> Rollups:
+    """Return the rollups of links as facts; their operations are already told apart or not."""
+    calls, visits = linked.calls, linked.visits
+    client_error, server_error = calls.flag("client_error"), calls.flag("server_error")
+    has_client, has_server = calls.flag("has_client"), calls.flag("has_server")
+    client, server = calls.numbers["client_duration_ns"], calls.numbers["server_duration_ns"]
+    is_entry, is_error, every = visits.flag("is_entry"), visits.flag("is_error"), np.ones(len(visits.dims), bool)
+    duration, exclusive = visits.numbers["duration_ns"], visits.numbers["exclusive_ns"]
     return Rollups(
         edges=_grouped(
             EDGES,
             calls,
             {
-                "count": np.ones(len(calls), bool),
+                "count": np.ones(len(calls.dims), bool),
                 "errors": client_error | server_error,
                 "client_errors": client_error,
                 "server_errors": server_error,
-                "client_count": client.is_valid().to_numpy(),
-                "server_count": server.is_valid().to_numpy(),
-                "missing_parents": pc.equal(calls.column("matched"), "missing-parent").to_numpy(),
+                "client_count": has_client,
+                "server_count": has_server,
+                "missing_parents": pc.equal(calls.dims.column("matched"), "missing-parent").to_numpy(),
             },
             {
-                "client_duration": client,
-                "server_duration": server,
-                "gap": pc.subtract(client, server),
-                "queue": _numbers(calls, "queue_ns"),
+                "client_duration": (client, has_client),
+                "server_duration": (server, has_server),
+                "gap": (client - server, has_client & has_server),
+                "queue": (calls.numbers["queue_ns"], calls.flag("is_queued")),
             },
         ),
         operations=_grouped(
             OPERATIONS,
-            visits.set_column(visits.schema.get_field_index("operation"), "operation", _kept_operations(visits)),
-            {
-                "count": np.ones(len(visits), bool),
-                "errors": is_error,
-                "missing_parents": _flags(visits, "is_missing_parent"),
-            },
-            {"duration": _numbers(visits, "duration_ns"), "exclusive": _numbers(visits, "exclusive_ns")},
+            visits,
+            {"count": every, "errors": is_error, "missing_parents": visits.flag("is_missing_parent")},
+            {"duration": (duration, every), "exclusive": (exclusive, every)},
         ),
         instances=_grouped(
             INSTANCES,
             visits,
-            {"count": np.ones(len(visits), bool), "requests": is_entry, "errors": is_entry & is_error},
-            {
-                "duration": pc.if_else(
-                    pa.array(is_entry), _numbers(visits, "duration_ns"), pa.scalar(None, pa.int64())
-                ),
-                "exclusive": _numbers(visits, "exclusive_ns"),
-            },
+            {"count": every, "requests": is_entry, "errors": is_entry & is_error},
+            {"duration": (duration, is_entry), "exclusive": (exclusive, every)},
         ),
-        unlinked=_grouped(UNLINKED, unlinked, {"count": np.ones(len(unlinked), bool)}, {}),
+        unlinked=_grouped(UNLINKED, linked.unlinked, {"count": np.ones(len(linked.unlinked.dims), bool)}, {}),
     )
 
 
 def _grouped(
-    schema: pa.Schema, table: pa.Table, counts: dict[str, np.ndarray], histograms: dict[str, pa.ChunkedArray]
+    schema: pa.Schema,
+    facts: Facts,
+    counts: dict[str, np.ndarray],
+    histograms: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> pa.Table:
-    """Return the rows of ``table`` added up by the keys of ``schema`` and step."""
-    start = table.column("start_ns").to_numpy()
-    columns = {name: table.column(name) for name in _keys(schema) if name != "time_ns"}
-    groups, keys = grouping.group({"time_ns": pa.array(start - start % STEP_NS), **columns})
-    size = len(keys["time_ns"])
+    """Return facts added up by step and the keys of ``schema``.
+
+    ``counts`` are flags of the shapes; ``histograms`` are values a row, and the flag of the shapes that counts them.
+    """
+    # Rows meet in a cell per step and shape; all that depends on the shape is then added up by cells.
+    step = facts.numbers["start_ns"] // STEP_NS
+    first, shapes = int(step.min()) if len(step) else 0, max(1, len(facts.dims))
+    cell, distinct = pd.factorize((step - first) * shapes + facts.shape)
+    cell_shape = distinct % shapes
+    cell_dims = facts.dims.take(pa.array(cell_shape))
+    times = pa.array((distinct // shapes + first) * STEP_NS)
+    groups, found = grouping.group(
+        {"time_ns": times, **{name: cell_dims.column(name) for name in _keys(schema) if name != "time_ns"}}
+    )
+    size = len(found["time_ns"])
+    rows = np.bincount(cell, minlength=len(distinct))
+    for name, flag in counts.items():
+        found[name] = grouping.sums(groups, size, np.where(flag[cell_shape], rows, 0))
     if "adjusted_milli" in schema.names:
-        counts["adjusted_milli"] = table.column("adjusted_milli").to_numpy()
-    found = {**keys}
-    found |= {name: grouping.sums(groups, size, values) for name, values in counts.items()}
-    found |= {name: grouping.histograms_of(groups, size, values) for name, values in histograms.items()}
+        adjusted = np.zeros(len(distinct), np.int64)
+        np.add.at(adjusted, cell, facts.numbers["adjusted_milli"])
+        found["adjusted_milli"] = grouping.sums(groups, size, adjusted)
+    row_groups = groups[cell]
+    for name, (values, flag) in histograms.items():
+        at = slice(None) if flag.all() else np.flatnonzero(flag[facts.shape])
+        found[name] = grouping.histograms_of(row_groups[at], size, values[at])
     return pa.table({name: found[name] for name in schema.names}).cast(schema)
-
-
-def _flags(table: pa.Table, name: str) -> np.ndarray:
-    flags: np.ndarray = table.column(name).to_numpy()
-    return flags
-
-
-def _numbers(table: pa.Table, name: str) -> pa.ChunkedArray:
-    return table.column(name)
-
-
-def _kept_operations(visits: pa.Table) -> pa.ChunkedArray:
-    """Return the operations, those beyond the first of each service renamed."""
-    pairs, names = grouping.group({name: visits.column(name) for name in ("service", "operation")})
-    kept = kept_operations(pa.table({**names, "spans": np.bincount(pairs, minlength=len(names["service"]))}))
-    if kept.all():
-        return visits.column("operation")
-    return pc.if_else(pa.array(kept[pairs]), visits.column("operation").cast(_TEXT), OTHER)
 
 
 def merge(rollups: Iterable[Rollups]) -> Rollups:

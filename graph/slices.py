@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from ..tracer.window import Window
 from .compact import COLUMNS, TEXTS, OpaqueIds, Profiles, packed, trace_keys, unpacked
 from .engine import connect, run
 from .link import Shapes, link_compact
-from .rollup import STEP_NS, Rollups, empty, merge, roll_up
+from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
 
-# About 600 bytes a span at the peak of linking one slice.
-SLICE_SPANS = 1_500_000
+# About 500 bytes a span at the peak of linking a slice.
+SLICE_SPANS = 1_000_000
+_THREADS = 2
 _BATCH_ROWS = 128 * 1024
 
 
@@ -91,9 +93,9 @@ def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: in
     with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder:
         profiles = Profiles()
         files = _distribute(paths, window, plan, profiles, Path(folder), are_ids_hex)
-        with connect() as database:
-            shapes = Shapes(profiles.table(), database, fold_operations=True)
-            return merge(_roll_up_slice(file, shapes) for file in files)
+        with connect() as database, ThreadPoolExecutor(_THREADS) as pool:
+            shapes = Shapes.of(database, profiles.table(), fold_operations=True)
+            return merge(pool.map(lambda file: _roll_up_slice(file, shapes), files))
 
 
 def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -182,4 +184,5 @@ def _roll_up_slice(file: Path, shapes: Shapes) -> Rollups:
     with pa.ipc.open_stream(str(file)) as reader:
         rows = unpacked(reader.read_all())
     file.unlink()
-    return roll_up(link_compact(rows, shapes))
+    with shapes.database.cursor() as cursor:
+        return roll_up_linked(link_compact(rows, replace(shapes, database=cursor)))

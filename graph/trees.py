@@ -88,30 +88,35 @@ def exclusive_time(parent: Ints, start_ns: Ints, duration_ns: Ints, is_in_proces
     above = parent[child]
     begin, finish = np.maximum(start_ns[child], start_ns[above]), np.minimum(end_ns[child], end_ns[above])
     siblings = np.bincount(above, minlength=len(parent))
+    # Two intervals at most need no sorting: their lengths less what they share.
     covered = np.zeros(len(parent), np.int64)
-    alone = siblings[above] == 1
-    covered[above[alone]] = np.maximum(0, finish[alone] - begin[alone])
-    several = np.flatnonzero(~alone)
-    if len(several):
-        adopter, adopted = _adopted(several, child, above, siblings, start_ns, end_ns, is_in_process)
-        adopters = np.zeros(len(parent), bool)
-        adopters[adopter] = True
-        own = np.flatnonzero(~alone | adopters[above])
-        owner = np.concatenate([above[own], adopter])
-        _cover(
-            covered,
-            owner,
-            np.concatenate([begin[own], start_ns[adopted]]),
-            np.concatenate([finish[own], end_ns[adopted]]),
-        )
+    np.add.at(covered, above, np.maximum(0, finish - begin))
+    two = np.flatnonzero(siblings[above] == 2)
+    if len(two):
+        last, first = np.full(len(parent), np.iinfo(np.int64).min), np.full(len(parent), np.iinfo(np.int64).max)
+        np.maximum.at(last, above[two], begin[two])
+        np.minimum.at(first, above[two], finish[two])
+        pairs = np.flatnonzero(siblings == 2)
+        covered[pairs] -= np.maximum(0, first[pairs] - last[pairs])
+    adopter, adopted = _adopted(child, above, siblings, start_ns, end_ns, is_in_process)
+    by_union = siblings > 2
+    by_union[adopter] = True
+    own = np.flatnonzero(by_union[above])
+    _cover(
+        covered,
+        np.concatenate([above[own], adopter]),
+        np.concatenate([begin[own], start_ns[adopted]]),
+        np.concatenate([finish[own], end_ns[adopted]]),
+    )
     return duration_ns - covered
 
 
 def _adopted(
-    several: Ints, child: Ints, above: Ints, siblings: Ints, start_ns: Ints, end_ns: Ints, is_in_process: Flags
+    child: Ints, above: Ints, siblings: Ints, start_ns: Ints, end_ns: Ints, is_in_process: Flags
 ) -> tuple[Ints, Ints]:
     """Return pairs of an in-process span and a sibling within it."""
-    few = several[siblings[above[several]] <= MAX_COMPARED_SIBLINGS]
+    in_families = np.bincount(above[is_in_process[child]], minlength=len(siblings)) > 0
+    few = np.flatnonzero(in_families[above] & (siblings[above] > 1) & (siblings[above] <= MAX_COMPARED_SIBLINGS))
     span = child[few]
     ranked = span[np.lexsort((-end_ns[span], start_ns[span], above[few]))]
     parent = np.empty(len(start_ns), np.int64)
