@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -169,15 +170,15 @@ def test_death_at_any_step_neither_loses_nor_doubles_a_row(
 ) -> None:
     everything = Counter([*range(6), *range(100, 106)])
     kept = Counter(range(100, 106))
+    template = Store(tmp_path / "template", create=True)
+    for hour in range(2):
+        for number in range(3):
+            first = 2 * number + 100 * hour
+            template.append(spans(first, first + 1), arrived_ns=NOON + hour * HOUR_NS)
     step, finished = 0, False
     while not finished:
         path = tmp_path / str(step)
-        store = Store(path, create=True)
-        for hour in range(2):
-            for number in range(3):
-                store.append(
-                    spans(2 * number + 100 * hour, 2 * number + 1 + 100 * hour), arrived_ns=NOON + hour * HOUR_NS
-                )
+        shutil.copytree(template.path, path)
         with monkeypatch.context() as patch:
             crash_at(step, patch)
             try:

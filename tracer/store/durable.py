@@ -68,7 +68,7 @@ def write_whole(path: Path, content: bytes, staging: Path) -> None:
     try:
         temporary.write_bytes(content)
         sync(temporary)
-        publish([(temporary, path)], undo=False)
+        publish([(temporary, path)], undo=True)
     finally:
         remove([temporary])
 
@@ -94,5 +94,9 @@ def sweep(staging: Path) -> None:
 def source_error(what: str, error: OSError) -> SourceError:
     """Return the error of a failed read or write, retryable when the condition can pass by itself."""
     passing = error.errno in _PASSING
-    remedy = "free space or raise the limit, then try again" if passing else "check the path and its permissions"
+    remedy = (
+        "this can pass: free space or mend the disk, then try again"
+        if passing
+        else "check the path and its permissions"
+    )
     return SourceError(f"{what}: {error.strerror or error}; {remedy}", retryable=passing)

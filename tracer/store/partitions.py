@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..window import SECOND_NS
-
-
-class ListedFolder:
-    """The file names of a folder as of one moment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._changed_ns = path.stat().st_mtime_ns
-        # A change within the clock's grain of the listing could keep the time stamp: trust it only once it is old.
-        self._is_settled = time.time_ns() - self._changed_ns > 2 * SECOND_NS
-        self.names = {entry.name for entry in path.iterdir()}
-
-    def is_current(self) -> bool:
-        """Tell whether the names still hold."""
-        return self._is_settled and self.path.stat().st_mtime_ns == self._changed_ns
 
 
 def partition(arrived_ns: int) -> str:

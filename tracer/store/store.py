@@ -18,7 +18,7 @@ from ..batch import Batch, unique_series
 from ..schema import SCHEMA_VERSION, SIGNALS
 from ..window import Window
 from . import changes, durable
-from .partitions import ListedFolder, hour_folders, partition
+from .partitions import hour_folders, partition
 from .reading import batches_in, rows_in
 from .segment import SUFFIX, Segment, conform, describe, write
 
@@ -51,7 +51,6 @@ class Store:
     def __init__(self, path: Path | str, create: bool = False) -> None:
         self.path = Path(path)
         self._durable_folders: set[Path] = set()
-        self._listed: dict[str, ListedFolder] = {}
         self._problems: dict[str, str] = {}
         self._swept_at = float("-inf")
         try:
@@ -102,6 +101,7 @@ class Store:
         arrived = time.time_ns() if arrived_ns is None else arrived_ns
         tables = {signal: conform(signal, batch.tables[signal]) for signal in SIGNALS if batch.table(signal).num_rows}
         facts = {"digest": digest, "last": "true" if last else None}
+        written: list[Segment] = []
         try:
             if name is not None:
                 tables = {signal: table for signal, table in tables.items() if not self._exists(signal, name)}
@@ -109,6 +109,8 @@ class Store:
             if last and digest is not None:
                 self._mark_complete(digest)
         except OSError as error:
+            if name is None:
+                durable.remove(segment.path for segment in written)
             raise durable.source_error(f"{self.path}: cannot append", error) from error
         return written
 
@@ -246,10 +248,10 @@ class Store:
         if f"{name}{SUFFIX}" in changes.removed_names(changes.changes(records.parent)):
             durable.sync(records)
             return True
-        for folder in self._folders(signal):
-            if f"{name}{SUFFIX}" in folder.names:
+        for hour in reversed(hour_folders(self.path / signal)):
+            if os.path.exists(f"{hour}/{name}{SUFFIX}"):  # noqa: PTH110  a Path for each hour of a year is slower
                 # Its writer may have been killed, or may still be, between the rename and the sync.
-                durable.sync(folder.path)
+                durable.sync(Path(hour))
                 return True
         return False
 
@@ -266,14 +268,6 @@ class Store:
         for hour in hour_folders(folder):
             found += [f"{hour}/{name}" for name in os.listdir(hour) if name.endswith(SUFFIX)]  # noqa: PTH208
         return [path for path in found if path.rpartition("/")[2] not in removed]
-
-    def _folders(self, signal: str) -> Iterator[ListedFolder]:
-        """Yield the listed hour folders, newest first; a folder is listed again only when it has changed."""
-        for path in reversed(hour_folders(self.path / signal)):
-            listed = self._listed.get(path)
-            if listed is None or not listed.is_current():
-                listed = self._listed[path] = ListedFolder(Path(path))
-            yield listed
 
     def _series(self, columns: Sequence[str] | None, condition: pc.Expression | None) -> pa.Table:
         wanted = None if columns is None else list(dict.fromkeys([*columns, "series_id"]))
