@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-# Reasons that are no fault: such a span is explained although it makes no call.
-EXPLAINED = ("in-process", "duplicate")
+# Reasons that are no fault: such a span is explained although it makes no call (docs/linking.md).
+EXPLAINED = ("in-process", "duplicate", "messaging-create", "messaging-receive", "messaging-settle")
 
 
 @dataclass(frozen=True, slots=True)

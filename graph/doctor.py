@@ -18,7 +18,8 @@ _REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         "client-without-peer": "set server.address, service.peer.name or db.system.name on client spans (newer "
         "instrumentation does), or instrument the callee",
-        "messaging-without-destination": "set messaging.destination.name on the spans of producers and consumers",
+        "consumer-without-broker": "set messaging.destination.name on consumer spans, and link them to the producer's",
+        "producer-without-broker": "set messaging.destination.name on producer spans",
     }
 )
 

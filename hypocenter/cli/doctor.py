@@ -32,12 +32,16 @@ def doctor(
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
     found = findings(graph)
+    seen, adjusted = int(graph.edges["count"].sum()), float(graph.edges["adjusted_count"].sum())
     if output == "json":
         report = {"window": graph.to_json()["window"], "coverage": graph.coverage.to_dict()}
+        report["sampling"] = {"calls": seen, "adjusted_calls": adjusted}
         report["findings"] = [finding.to_dict() for finding in found]
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo(f"{graph.window}: {graph.coverage}")
+        if seen != adjusted:
+            typer.echo(f"sampling: {seen:,} calls stand for {adjusted:,.0f} ({seen / adjusted:.2%})")
         for finding in found:
             typer.echo(f"\n{finding.title}\n  likely remedy: {finding.remedy}")
             for subject, count in finding.subjects[:10]:

@@ -204,3 +204,11 @@ def test_doctor_finds_broken_context_missing_client_spans_and_missing_names(tmp_
         "spans without a service name": {"unknown_service:node": 1},
         "peers that report no spans of their own": {"stripe": 1},
     }
+
+
+def test_doctor_says_how_much_sampling_left(tmp_path: Path) -> None:
+    spans = [span("a", "in", None, "web", 2, 0, adjusted_milli=4000), span("b", "in", None, "web", 2, 0)]
+    Store(tmp_path / "s", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    assert "sampling: 2 calls stand for 5 (40.00%)" in run(doctor, "--store", tmp_path / "s").stdout.splitlines()
+    made = json.loads(run(doctor, "--store", tmp_path / "s", "-o", "json").stdout)
+    assert made["sampling"] == {"calls": 2, "adjusted_calls": 5.0}
