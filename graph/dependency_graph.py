@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ EDGE_COLUMNS = [
     *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
     *("client_count", "client_errors", "server_count", "server_errors", "missing_parents"),
     *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
-    *("queue_p50_s", "queue_p95_s"),
+    *("queue_p50_s", "queue_p95_s", "known_from"),
 ]
 NODE_COLUMNS = [
     *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
@@ -62,6 +62,7 @@ class DependencyGraph:
 
     rollups: Rollups
     windows: tuple[Window, ...]
+    told_by_metrics: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
@@ -72,18 +73,36 @@ class DependencyGraph:
     def read(cls, store: Store, window: Window | None = None) -> DependencyGraph:
         """Return the graph of a store in a window, widened to whole steps of 10 s; None is all that the store holds.
 
+        Edges come from spans and, where these have none, from the metrics of service graphs and meshes.
+
         Raises
         ------
         GraphError
-            If the store holds no spans at all.
+            If the store holds neither spans nor metrics.
         """
+        from . import from_metrics
         from .cache import rollups
 
-        window = window or store.bounds("spans")
+        window = window or store.bounds("spans") or store.bounds("points")
         if window is None:
             raise GraphError(f"{store.path} holds no spans; add some with: hypocenter ingest PATH --store {store.path}")
         whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
-        return cls.of(rollups(store, whole), whole)
+        return cls.of(rollups(store, whole), whole).with_metrics(from_metrics.read(store, whole))
+
+    def with_metrics(self, told: Rollups) -> DependencyGraph:
+        """Return the graph with the edges of `hypocenter.graph.from_metrics` that it lacks.
+
+        An edge that spans show as well keeps what they say, since both tell of the same calls; ``known_from`` names
+        both.
+        """
+        table = told.edges
+        pairs = list(zip(table["caller"].to_pylist(), table["callee"].to_pylist(), strict=True))
+        frame, _ = self._calls
+        traced = set(zip(frame["source"], frame["target"], strict=True))
+        missing = table.filter(pa.array([pair not in traced for pair in pairs], pa.bool_()))
+        edges = pa.concat_tables([self.rollups.edges, missing])
+        rollups = replace(self.rollups, edges=edges)
+        return replace(self, rollups=rollups, told_by_metrics=self.told_by_metrics | frozenset(pairs))
 
     @property
     def window(self) -> Window:
@@ -98,7 +117,8 @@ class DependencyGraph:
     def merge(self, other: DependencyGraph) -> DependencyGraph:
         """Return the graph of both; associative and commutative. The two must not hold the same spans."""
         rollups = merge_rollups([self.rollups, other.rollups])
-        return DependencyGraph(rollups, _union(self.windows + other.windows))
+        told = self.told_by_metrics | other.told_by_metrics
+        return DependencyGraph(rollups, _union(self.windows + other.windows), told)
 
     @cached_property
     def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
@@ -136,6 +156,10 @@ class DependencyGraph:
         for side, durations in self.edge_durations.items():
             for q in (50, 95):
                 frame[f"{side}_p{q}_s"] = durations.quantile(q / 100)
+        pairs = zip(frame["source"], frame["target"], strict=True)
+        told = np.array([pair in self.told_by_metrics for pair in pairs], dtype=bool)
+        is_traced = (frame["client_count"] + frame["server_count"] > 0).to_numpy()
+        frame["known_from"] = np.select([~is_traced, told], ["metrics", "traces and metrics"], "traces")
         order = ["adjusted_count", "source", "target"]
         return frame.sort_values(order, ascending=[False, True, True])[list(EDGE_COLUMNS)].reset_index(drop=True)
 

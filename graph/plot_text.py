@@ -43,6 +43,7 @@ def edge_text(edge: Record) -> str:
         f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
         f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
         f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
+        f"known from {edge['known_from']}",
     ]
     return "<br>".join(lines)
 

@@ -57,7 +57,7 @@ def window_of(store: Store, since: str | None, until: str | None, *, flags: str 
         start_ns, end_ns = (None if text is None else parse_time(text) for text in (since, until))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=flags) from error
-    held = store.bounds("spans")
+    held = store.bounds("spans") or store.bounds("points")
     if held is not None:
         start_ns = min(held.start_ns, end_ns - 1) if start_ns is None and end_ns is not None else start_ns
         end_ns = max(held.end_ns, start_ns + 1) if end_ns is None and start_ns is not None else end_ns
@@ -70,8 +70,10 @@ def window_of(store: Store, since: str | None, until: str | None, *, flags: str 
 
 def say_if_empty(store: Store, graph: DependencyGraph) -> None:
     """Say where the data is when a window has none."""
-    if not graph.coverage.spans:
-        typer.echo(f"no spans in {graph.window}; the store holds spans in {store.bounds('spans')}", err=True)
+    if not graph.coverage.spans and graph.edges.empty:
+        held = store.bounds("spans")
+        where = f"spans in {held}" if held else "no spans, and no metrics that describe calls"
+        typer.echo(f"no calls in {graph.window}; the store holds {where}", err=True)
 
 
 def write_page(graph: DependencyGraph, path: Path, **options: Any) -> None:

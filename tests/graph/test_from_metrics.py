@@ -1,0 +1,144 @@
+"""Edges from the metrics of service graphs and meshes, alone and beside those of spans."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rollup_tables import edge, histogram, rollups
+
+from hypocenter.graph import from_metrics
+from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.tracer.ingest import ingest
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import SECOND_NS, Window
+
+START_S = 1_700_000_000
+WHOLE = Window(START_S * SECOND_NS, (START_S + 120) * SECOND_NS)
+GRAPH = "traces_service_graph_request"
+
+
+def labelled(name: str, value: float, at_s: float, **labels: str) -> str:
+    inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
+    return f"{name}{{{inside}}} {value} {START_S + at_s}"
+
+
+def told(tmp_path: Path, *lines: str, window: Window = WHOLE) -> DependencyGraph:
+    """Return the graph of a scrape in OpenMetrics, as `hypocenter ingest` stores it."""
+    families: dict[str, list[str]] = {}
+    for line in lines:
+        name = line.partition("{")[0]
+        kind = "histogram" if name.endswith(("_bucket", "_count", "_sum")) else "counter"
+        families.setdefault(f"# TYPE {name.rpartition('_')[0]} {kind}", []).append(line)
+    text = "\n".join(line for head, body in families.items() for line in (head, *body)) + "\n# EOF\n"
+    (tmp_path / "scrape.txt").write_text(text, encoding="utf-8")
+    store = Store(tmp_path / "store", create=True)
+    assert ingest([tmp_path / "scrape.txt"], store).failed == 0
+    return DependencyGraph.of(from_metrics.read(store, window), window)
+
+
+def rows(graph: DependencyGraph, *columns: str) -> list[tuple[Any, ...]]:
+    return list(graph.edges[["source", "target", *columns]].itertuples(index=False, name=None))
+
+
+def test_counters_give_what_they_grew_by(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart", "connection_type": ""}
+    made = told(
+        tmp_path,
+        *(labelled(f"{GRAPH}_total", value, at, **ends) for at, value in ((0, 10), (15, 40), (30, 100))),
+        *(labelled(f"{GRAPH}_failed_total", value, at, **ends) for at, value in ((0, 1), (15, 1), (30, 7))),
+    )
+    assert rows(made, "count", "errors", "rate_per_s") == [("web", "cart", 90, 6, 0.75)]
+
+
+def test_a_counter_that_fell_began_anew(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    made = told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 100), (15, 110), (30, 5))))
+    assert rows(made, "count") == [("web", "cart", 15)]
+
+
+def test_a_sample_before_the_window_counts_as_predecessor(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    window = Window((START_S + 60) * SECOND_NS, (START_S + 120) * SECOND_NS)
+    lines = [labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((45, 100), (60, 130), (75, 150))]
+    assert rows(told(tmp_path, *lines, window=window), "count") == [("web", "cart", 50)]
+
+
+def test_series_split_by_a_label_are_one_edge(tmp_path: Path) -> None:
+    lines = [
+        labelled(f"{GRAPH}_total", value, at, client="web", server="cart", failed=failed)
+        for failed, growth in (("true", 2), ("false", 8))
+        for at, value in ((0, 0), (15, growth))
+    ]
+    assert rows(told(tmp_path, *lines), "count") == [("web", "cart", 10)]
+
+
+def test_connection_type_names_the_kind_of_node(tmp_path: Path) -> None:
+    edges = [
+        {"client": "user", "server": "web", "connection_type": "virtual_node", "virtual_node": "client"},
+        {"client": "web", "server": "stripe", "connection_type": "virtual_node", "virtual_node": "server"},
+        {"client": "web", "server": "db", "connection_type": "database"},
+        {"client": "web", "server": "mail", "connection_type": "messaging_system"},
+    ]
+    made = told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **e) for e in edges for at, v in ((0, 0), (15, 3))))
+    assert dict(zip(made.nodes["id"], made.nodes["kind"], strict=True)) == {
+        "external": "entry", "web": "service", "stripe": "external", "db": "database", "mail": "service",
+    }  # fmt: skip
+
+
+def test_durations_are_as_coarse_as_the_buckets(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    buckets = [
+        labelled(f"{GRAPH}_server_seconds_bucket", value * at, at, **ends, le=le)
+        for at in (0, 1)
+        for le, value in (("0.1", 0), ("0.4", 9), ("1.6", 10), ("+Inf", 10))
+    ]
+    counts = [labelled(f"{GRAPH}_total", 10 * at, at, **ends) for at in (0, 1)]
+    made = told(tmp_path, *counts, *buckets)
+    ((_, _, p50, p95, client),) = rows(made, "server_p50_s", "server_p95_s", "client_p50_s")
+    assert (p50, p95) == (pytest.approx(0.2, rel=0.03), pytest.approx(0.8, rel=0.03))
+    assert client != client
+
+
+def test_istio_counts_once_though_both_proxies_tell(tmp_path: Path) -> None:
+    ends = {"source_workload": "web", "destination_workload": "cart"}
+    lines = [
+        labelled("istio_requests_total", value, at, reporter=reporter, response_code=code, **ends)
+        for reporter in ("source", "destination")
+        for code, growth in (("200", 9), ("503", 1), ("404", 5))
+        for at, value in ((0, 0), (15, growth))
+    ]
+    assert rows(told(tmp_path, *lines), "count", "errors") == [("web", "cart", 15, 1)]
+
+
+def test_istio_caller_alone_is_believed(tmp_path: Path) -> None:
+    ends = {"source_workload": "unknown", "destination_workload": "web", "reporter": "source", "response_code": "0"}
+    made = told(tmp_path, *(labelled("istio_requests_total", v, at, **ends) for at, v in ((0, 0), (15, 4))))
+    assert rows(made, "kind", "errors") == [("external", "web", "entry", 4)]
+
+
+def test_what_only_a_span_tells_is_unknown(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    made = told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 0), (15, 4))))
+    unknown = ["client_errors", "server_errors", "client_p50_s", "server_p50_s", "gap_p50_s"]
+    assert made.edges[unknown].isna().all(axis=None)
+    assert made.coverage.spans == 0
+
+
+def test_edges_of_spans_win_and_each_says_what_it_is_known_from() -> None:
+    window = Window(0, 10 * SECOND_NS)
+    spans = DependencyGraph.of(
+        rollups(edge("a", "b", 5, client_duration=histogram({0.1: 5})), edge("a", "c", 7)), window
+    )
+    only_told = {"client_count": 0, "server_count": 0}
+    made = spans.with_metrics(rollups(edge("a", "b", 6, **only_told), edge("b", "d", 3, **only_told)))
+    assert rows(made, "count", "known_from") == [
+        ("a", "c", 7, "traces"), ("a", "b", 5, "traces and metrics"), ("b", "d", 3, "metrics"),
+    ]  # fmt: skip
+    assert made.coverage.spans == spans.coverage.spans
+
+
+def test_store_of_metrics_alone_has_a_graph(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 0), (15, 4))))
+    made = DependencyGraph.read(Store(tmp_path / "store"))
+    assert rows(made, "count", "known_from") == [("web", "cart", 4, "metrics")]
