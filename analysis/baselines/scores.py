@@ -7,6 +7,7 @@ import numpy as np
 from hypocenter.errors import NotApplicable
 
 from ..case import MINUTE_NS, Case
+from ..evidence.series import role_of
 from ..metrics import Metrics
 from ..ranking import Candidate, Ranking
 
@@ -17,6 +18,8 @@ _MIN_NORMAL_POINTS = 5
 FLOOR = 0.01
 # A score that is unknown stands below every known one, and ties with the other unknown ones.
 UNKNOWN = -np.inf
+INTERNAL = ("cpu", "memory", "disk", "socket")
+EXTERNAL = ("latency", "error", "rate")
 
 
 def split(metrics: Metrics, alert_ns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,3 +107,64 @@ def ordered(name: str, scores: dict[str, float]) -> Ranking:
     """Return a ranking by falling score, ties by name; `UNKNOWN` stays unknown, at the end."""
     order = sorted(scores, key=lambda s: (-scores[s], s))
     return Ranking(name, "ranked", tuple(Candidate(s, "service", s, None, None, scores[s]) for s in order))
+
+
+def roles(case: Case) -> np.ndarray:
+    """Return what each series measures (cpu, memory, disk, socket, latency, error, ...), by its name; "" unknown."""
+    return np.array([role_of(str(name)) for name in case.metrics.series.name], dtype=object)
+
+
+def symptom_of(case: Case) -> str | None:
+    """Return the service that hurts: the given symptom, else the callerless node of the graph that moved most."""
+    if case.symptom.entity:
+        return case.symptom.entity
+    normal, abnormal = split(case.metrics, case.alert_ns)
+    mean, deviation = moments(normal)
+    moved = best_by_service(case, np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)))
+    graph = case.call_graph
+    entries = [n for n in graph if set(graph.predecessors(n)) <= {"external", n} and n in moved]
+    return max(sorted(entries or moved), key=lambda s: moved[s], default=None)
+
+
+def symptom_similarity(case: Case, symptom: str | None) -> dict[str, float]:
+    """Return, per service, the largest |correlation| of its series with the symptom's latency (or most moved) series.
+
+    Over the normal and the abnormal window together; constant series correlate with nothing (0), unknown ones likewise.
+    """
+    metrics = case.metrics
+    window = np.concatenate(split(metrics, case.alert_ns), axis=1)
+    own = np.flatnonzero((metrics.series.service == symptom).to_numpy())
+    found = dict.fromkeys(services_of(case), 0.0)
+    if not len(own):
+        return found
+    normal, abnormal = split(metrics, case.alert_ns)
+    mean, deviation = moments(normal)
+    moved = np.nan_to_num(np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)), posinf=0.0)
+    latency = own[roles(case)[own] == "latency"]
+    chosen = latency if len(latency) else own
+    indicator = chosen[np.argmax(moved[chosen])]
+    similarity = np.abs(correlations(window, window[indicator]))
+    similarity[indicator] = 0.0  # every series moves with itself
+    for service, value in zip(metrics.series.service, similarity, strict=True):
+        if service in found:
+            found[service] = max(found[service], float(value))
+    return found
+
+
+def correlations(values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation of each row of ``values`` (n_series, k) with ``target`` (k,) where both are known.
+
+    0 for constant series and for fewer than 3 common points.
+
+    >>> correlations(np.array([[1.0, 2, 3], [3, 2, 1], [5, 5, 5]]), np.array([2.0, 4, 6])).round(6)
+    array([ 1., -1.,  0.])
+    """
+    known = np.isfinite(values) & np.isfinite(target)[None, :]
+    n = known.sum(axis=1)
+    x, y = np.where(known, values, 0.0), np.where(known, target[None, :], 0.0)
+    safe = np.maximum(n, 1)
+    x = np.where(known, x - (x.sum(axis=1) / safe)[:, None], 0.0)
+    y = np.where(known, y - (y.sum(axis=1) / safe)[:, None], 0.0)
+    norm = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    enough = (n >= 3) & (norm > 1e-12 * np.maximum((np.abs(values) * known).max(axis=1, initial=0.0), 1.0))
+    return np.asarray(np.where(enough, (x * y).sum(axis=1) / np.where(norm > 0, norm, 1.0), 0.0))

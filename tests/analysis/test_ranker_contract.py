@@ -61,7 +61,8 @@ def series(seed: int = 3, services: tuple[str, ...] = ("web", "cart", "pay", "db
     for service in services:
         found[f"{service}/latency"] = 20 + rng.random(STEPS)
         found[f"{service}/cpu"] = 0.3 + 0.05 * rng.random(STEPS)
-    found[f"{services[1]}/latency"][120:] += 60
+    found[f"{services[0]}/latency"][120:] += 40 + 5 * rng.random(STEPS - 120)
+    found[f"{services[1]}/latency"][120:] += 90 + 5 * rng.random(STEPS - 120)
     found[f"{services[1]}/cpu"][120:] += 0.5
     return found
 
@@ -173,5 +174,6 @@ def test_nothing_to_look_at_is_not_applicable_rather_than_an_order(name: str) ->
 
 
 def test_plain_case_is_solved_by_every_method_that_looks() -> None:
-    firsts = {name: rank(name, PLAIN["metrics"]()).services()[0][0] for name in names() if name != "random"}
+    case = PLAIN["metrics and traces"]()
+    firsts = {name: rank(name, case).services()[0][0] for name in names() if name != "random"}
     assert firsts == dict.fromkeys(firsts, "cart")

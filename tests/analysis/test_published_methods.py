@@ -1,0 +1,157 @@
+"""The published methods on examples small enough to work out by hand; peers: tests/real/test_peers.py."""
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from hypocenter.analysis.baselines import circa, micro_rank, scores, trace_rca
+from hypocenter.analysis.baselines.bayesian_change_point import change_points
+from hypocenter.analysis.baselines.monitor_rank import stationary
+from hypocenter.analysis.case import Case, Symptom
+from hypocenter.analysis.ranker import create
+from hypocenter.errors import ConvergenceError, NotApplicable
+from hypocenter.tracer.batch import Batch
+from hypocenter.tracer.schema import LOGS, POINTS, SERIES, SPANS
+
+S = 10**9
+ALERT_NS = 1_000 * S
+
+
+def metrics(values: dict[str, list[float]], step_s: int = 10) -> Batch:
+    """Return ``{"service/name": values}``, a value each 10 s, the alert before the last two."""
+    series = [
+        dict.fromkeys(SERIES.names)
+        | {"series_id": k, "service": k.split("/")[0], "name": k.split("/")[1], "kind": "gauge", "source": "test"}
+        for k in values
+    ]
+    points = [
+        {"series_id": k, "time_ns": ALERT_NS + (i - len(v) + 2) * step_s * S, "value": x, "histogram": None}
+        for k, v in values.items()
+        for i, x in enumerate(v)
+    ]
+    return Batch({"series": pa.Table.from_pylist(series, SERIES), "points": pa.Table.from_pylist(points, POINTS)})
+
+
+def test_prism_puts_the_service_that_is_odd_inside_and_outside_above_its_victim() -> None:
+    quiet = [1.0, 3.0] * 5  # mean 2, deviation 1
+    case = Case(
+        metrics(
+            {
+                "pay/cpu": [*quiet, 6.0, 6.0],  # z 4
+                "pay/latency": [*quiet, 6.0, 6.0],  # z 4
+                "web/cpu": [*quiet, 2.0, 2.0],  # z 0
+                "web/latency": [*quiet, 9.0, 9.0],  # z 7
+            }
+        ),
+        ALERT_NS,
+    )
+    expected = [("pay", 8 - np.log(9)), ("web", 7 - np.log(8))]
+    assert create("prism").rank(case).services() == [(s, pytest.approx(v)) for s, v in expected]
+
+
+def test_circa_explains_the_caller_by_its_callee() -> None:
+    noise = np.tile([0.0, 1.0, 3.0, 2.0], 5)
+    callee = [*(10 + noise), 60.0, 60.0]
+    caller = [x * 2 + 5 for x in callee]
+    case = Case(
+        metrics({"db/latency": list(map(float, callee)), "web/latency": caller}),
+        ALERT_NS,
+        topology=nx.DiGraph([("web", "db")]),
+    )
+    ranking = create("circa").rank(case)
+    assert [s for s, _ in ranking.services()] == ["db", "web"]
+    (_, db), (_, web) = ranking.services()
+    # The callee has no parent: its residual is its deviation, |60 - 11.5| / std of 10, 11, 13, 12.
+    assert db == pytest.approx(48.5 / np.std([10, 11, 13, 12]))
+    assert web < 0.1
+
+
+def test_circa_adds_the_children_of_an_anomalous_parent() -> None:
+    node = [("db", "latency"), ("web", "latency"), ("shop", "latency")]
+    parents = {node[0]: [], node[1]: [node[0]], node[2]: [node[1]]}
+    adjusted = circa._adjust({node[0]: 5.0, node[1]: 7.0, node[2]: 2.0}, parents)
+    assert adjusted == {node[0]: 12.0, node[1]: 7.0, node[2]: 2.0}
+
+
+def test_walk_that_cannot_settle_says_so() -> None:
+    with pytest.raises(ConvergenceError, match="2 nodes"):
+        stationary(np.array([[np.nan, 1.0], [1.0, 0.0]]))
+
+
+def spans(traces: list[list[tuple[str, int]]], start_s: int) -> list[dict[str, object]]:
+    """Return traces of (service, milliseconds): the first is the root, the others its children, one second apart."""
+    rows = []
+    for number, members in enumerate(traces):
+        for index, (service, ms) in enumerate(members):
+            row = dict.fromkeys(SPANS.names) | {"trace_id": f"{start_s}-{number}", "span_id": str(index), "kind": 2}
+            row |= {"parent_span_id": "0" if index else None, "service": service, "name": "op", "status": 0}
+            row |= {"start_ns": (start_s + number) * S, "duration_ns": ms * 10**6, "adjusted_milli": 1000}
+            rows.append(row | {"source": "test"})
+    return rows
+
+
+USUAL = [[("web", 40), ("cart", 10), ("pay", 10)], [("web", 40), ("cart", 10)]] * 20
+BAD = [[("web", 340), ("cart", 10), ("pay", 300)]] * 6 + [[("web", 40), ("cart", 10)]] * 6
+
+
+@pytest.fixture
+def traced() -> Case:
+    table = pa.Table.from_pylist(spans(USUAL, 900) + spans(BAD, 1000), SPANS)
+    return Case(Batch({"spans": table}), ALERT_NS, symptom=Symptom("web"))
+
+
+def test_trace_rca_multiplies_the_best_set_with_the_share_of_slow_calls(traced: Case) -> None:
+    # {pay}, {web, pay}: support 1, confidence 1; every call of pay is slow, of web one half, of cart none.
+    found = dict(trace_rca.TraceRca().rank(traced).services())
+    assert found == {"pay": pytest.approx(1.0), "web": pytest.approx(0.5), "cart": pytest.approx(0.0)}
+
+
+def test_micro_rank_prefers_what_only_abnormal_traces_hold(traced: Case) -> None:
+    assert micro_rank.MicroRank().rank(traced).services()[0][0] == "pay"
+
+
+def test_micro_rank_without_abnormal_traces_is_not_applicable() -> None:
+    table = pa.Table.from_pylist(spans(USUAL, 900) + spans(USUAL[:8], 1000), SPANS)
+    with pytest.raises(NotApplicable, match="no trace is slower"):
+        micro_rank.MicroRank().rank(Case(Batch({"spans": table}), ALERT_NS))
+
+
+def test_simple_rca_sums_the_shares_of_three_votes(traced: Case) -> None:
+    log = dict.fromkeys(LOGS.names) | {"time_ns": 1001 * S, "severity": 9, "service": "cart", "source": "test"}
+    lines = [log | {"body": "ERROR no stock"}, log | {"body": "sold", "service": "web"}]
+    tables = {"spans": traced.telemetry.table("spans"), "logs": pa.Table.from_pylist(lines, LOGS)}
+    tables |= metrics({"pay/cpu": [*[1.0, 3.0] * 5, 9.0, 9.0], "web/cpu": [*[1.0, 3.0] * 5, 2.0, 2.0]}).tables
+    found = dict(create("simple-rca").rank(Case(Batch(tables), ALERT_NS)).services())
+    # Metrics: pay. Slow spans: pay and web. Lines of failure: cart.
+    assert found == {"pay": pytest.approx(1.5), "web": pytest.approx(0.5), "cart": pytest.approx(1.0)}
+
+
+def test_change_point_is_found_where_the_mean_moves_in_several_series_at_once() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(0.2, 0.02, (120, 3))
+    values[70:, :2] += 0.6
+    assert change_points(values) == [70]
+
+
+def test_baro_scores_from_the_onset_it_finds_not_from_a_late_alert() -> None:
+    rng = np.random.default_rng(5)
+    quiet = rng.normal(10, 0.5, (2, 120))
+    late = {"web/latency": quiet[0].tolist(), "pay/latency": quiet[1].tolist()}
+    late["pay/latency"][60:70] = (quiet[1][60:70] + 40).tolist()  # over before the alert
+    late["web/latency"][60:] = (quiet[0][60:] + 8).tolist()
+    case = Case(metrics(late, step_s=1), ALERT_NS)
+    first = {name: create(name).rank(case).services()[0][0] for name in ("baro", "robust")}
+    assert first == {"baro": "pay", "robust": "web"}
+
+
+def test_similarity_with_the_symptom_is_correlation_with_its_most_moved_series() -> None:
+    rise = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 8.0, 9.0]
+    case = Case(
+        metrics({"web/latency": rise, "pay/cpu": [3 * x + 1 for x in rise], "cart/cpu": [1.0, 1, 2, 2, 1, 1, 2, 1]}),
+        ALERT_NS,
+        symptom=Symptom("web"),
+    )
+    found = scores.symptom_similarity(case, "web")
+    assert (found["pay"], found["web"]) == (pytest.approx(1.0), 0.0)
+    assert found["cart"] < 0.5
