@@ -13,7 +13,8 @@ _DEFAULT_STEP_NS = 15 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """``values`` has shape (n_series, n_times), NaN where unknown; ``time_ns`` (n_times,) is ascending.
+    """``values`` has shape (n_series, n_times), NaN where unknown; ``time_ns`` (n_times,) is ascending, that of
+    each step's last sample.
 
     ``series`` is a frame of n_series rows in the order of ``values`` with columns name, kind, service, pod, node, peer.
     """
@@ -70,4 +71,7 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
     if counters.any():
         increase = np.diff(values[counters], axis=1, prepend=np.nan)
         values[counters] = np.where(increase < 0, np.nan, increase)
-    return Metrics(values, grid * step, listing)
+    # A step bears the time of its last sample: were it its beginning, what comes just after an alert would precede it.
+    times = grid * step
+    np.maximum.at(times, column, frame.time_ns.to_numpy())
+    return Metrics(values, times, listing)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .schema import SIGNALS
 
@@ -75,7 +76,7 @@ def table_of(schema: pa.Schema, columns: Mapping[str, object], rows: int) -> pa.
         elif isinstance(given, (str, int, float)):
             arrays.append(pa.repeat(pa.scalar(given, kind), rows))
         elif isinstance(given, (pa.Array, pa.ChunkedArray)):
-            arrays.append(given.cast(kind))
+            arrays.append(pc.cast(given, kind))
         else:
             arrays.append(pa.array(given, kind, from_pandas=True))
     return pa.Table.from_arrays(arrays, schema=schema)

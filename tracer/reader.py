@@ -15,7 +15,10 @@ class Reader(Protocol):
     `tracer/detect.py` lists all readers; the first whose ``matches`` is true reads the file.
     """
 
-    NAME: str  # kebab-case, e.g. "otlp-json"
+    @property
+    def NAME(self) -> str:
+        """The format's name, kebab-case, e.g. ``otlp-json``."""
+        ...
 
     def matches(self, head: bytes, file_name: str) -> bool:
         """Tell from the first 64 KiB (decompressed, perhaps cut in the middle of a line) whether this format reads it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -80,7 +80,7 @@ def _is_one(cell: str) -> bool:
         return False
 
 
-def _links(source: Source, content: bytes) -> list[dict[str, object]]:
+def _links(source: Source, content: bytes) -> list[dict[str, Any]]:
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
