@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from hypocenter.session import RankedIncident
 
-HOSTILE = "<img src=x onerror=alert(1)><a href='javascript:1'>pay</a></script><script>alert(3)</script>{{7*7}}&lt;"
+HOSTILE = "<b>p</b>&lt;<a href='javascript:1'></a><img src=x onerror=alert(1)></script><script>alert(3)</script>{{7*7}}"
 SCREENS = [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light")]
 
 
@@ -94,6 +94,8 @@ def test_markup_in_telemetry_is_shown_as_text_and_never_runs(browser: Browser, h
         " + [...document.querySelectorAll('svg a, svg image')].length"
     )
     assert made == 0
+    ticks = page.locator("#trace-bad .yaxislayer-above text, #trace-bad .ytick text").all_text_contents()
+    assert any("<b>p</b>&lt;<a" in text for text in ticks)
     assert page.locator(".logs td").last.inner_text() == HOSTILE
     assert page.locator(".events td").last.inner_text() == f"ScalingReplicaSet {HOSTILE}: scaled up to 1"
     assert page.locator("figure td", has_text="alert(3)").count() > 1
