@@ -7,6 +7,7 @@ import ast
 import importlib
 import inspect
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,4 +110,6 @@ def _shown(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    # Unwind, so that temporary stores are removed also when a time limit ends the run.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())
