@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from hypocenter.semconv import RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES
 
 from .batch import Batch
+from .otlp.attributes import replaced
 from .schema import ATTRIBUTES
 
 MASK: Final = "***"
@@ -32,27 +33,29 @@ _SECRET_NAME: Final = rf"(?i)(^|[^a-z0-9])({_WORDS})($|[^a-z0-9])"
 _SQL_NAMES: Final = ("db.statement", "db.query.text", "db.query.parameter.*", "db.operation.parameter.*", "sql.query")
 _URL_NAMES: Final = ("http.target", "http.url", "url.full", "url.original", "url.path", "url.query", "http.route")
 _INSIDE: Final = r'(?:[^\s"\\#]|\\.)'  # of a URL in JSON text: an escape is not cut in two
-# Expression and replacement, in order. They work on JSON text and leave JSON text.
+_HINT: Final = "(?i)authori|cookie|api.?key|access.?key|private.?key|token|passw|pwd|secret|session.?id|credential"
+# What a text must contain for the expression to be tried (most contain none), expression and replacement, in order.
+# They work on JSON text and leave JSON text.
 _TEXT: Final = (
-    (rf'(?i)("[^"]*\b(?:{_WORDS})\b[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
-    (r'("(?:db\.statement|db\.query\.text)"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
-    (r"(?i)\b(bearer|basic)(\s+)[a-z0-9._~+/=-]{6,}", rf"\1\2{MASK}"),
-    (r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", MASK),
-    (r'(?i)\b((?:set-)?cookie\s*[:=]\s*)[^\r\n"\\]+', rf"\1{MASK}"),
-    (rf"(?i)\b({_WORDS})((?:\\?[\"'])?\s*[:=]\s*(?:\\?[\"'])?)[^\s\"'&,;\\]+", rf"\1\2{MASK}"),
-    (r'(://)[^/\s:@"\\]+:[^/\s@"\\]+@', rf"\1{MASK}@"),
-    (rf'(?i)(\b[a-z][a-z0-9+.-]*://[^\s?#"\\]*)\?{_INSIDE}*', rf"\1?{MASK}"),
-    (r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", f"{MASK}@{MASK}"),
+    (_HINT, rf'(?i)("[^"]*\b(?:{_WORDS})\b[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
+    (r'"db\.', r'("(?:db\.statement|db\.query\.text)"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
+    ("(?i)bearer|basic", r"(?i)\b(bearer|basic)(\s+)[a-z0-9._~+/=-]{6,}", rf"\1\2{MASK}"),
+    ("eyJ", r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", MASK),
+    ("(?i)cookie", r'(?i)\b((?:set-)?cookie\s*[:=]\s*)[^\r\n"\\]+', rf"\1{MASK}"),
+    (_HINT, rf"(?i)\b({_WORDS})((?:\\?[\"'])?\s*[:=]\s*(?:\\?[\"'])?)[^\s\"'&,;\\]+", rf"\1\2{MASK}"),
+    ("://", r'(://)[^/\s:@"\\]+:[^/\s@"\\]+@', rf"\1{MASK}@"),
+    ("://", rf'(?i)(\b[a-z][a-z0-9+.-]*://[^\s?#"\\]*)\?{_INSIDE}*', rf"\1?{MASK}"),
+    ("@", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", f"{MASK}@{MASK}"),
 )
-_QUERY: Final = ((rf"\?{_INSIDE}*", f"?{MASK}"),)
+_QUERY: Final = ((r"\?", rf"\?{_INSIDE}*", f"?{MASK}"),)
 _SQL: Final = (
-    (r"'(?:[^'\\]|\\.|'')*'", "?"),
-    (r"""'(?:[^'\\"]|\\.)*("?)$""", r"?\1"),  # a statement cut inside of a literal
-    (r'\\"(?:[^"\\]|\\[^"])*\\"', "?"),
-    (r"(?i)\b0x[0-9a-f]+\b", "?"),
-    (r"(\\[nrtbf]|[^A-Za-z0-9_.\\]|^)[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", r"\1?"),
+    ("'", r"'(?:[^'\\]|\\.|'')*'", "?"),
+    ("'", r"""'(?:[^'\\"]|\\.)*("?)$""", r"?\1"),  # a statement cut inside of a literal
+    (r"\\", r'\\"(?:[^"\\]|\\[^"])*\\"', "?"),
+    ("(?i)0x", r"(?i)\b0x[0-9a-f]+\b", "?"),
+    ("[0-9]", r"(\\[nrtbf]|[^A-Za-z0-9_.\\]|^)[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", r"\1?"),
 )
-_Patterns = Sequence[tuple[str, str]]
+_Patterns = Sequence[tuple[str, str, str]]
 _CONTENT: Final = {"spans": ("name", "status_message", "events"), "logs": ("body",), "events": ("message",)}
 _ATTRIBUTES: Final = {"spans": ("attributes", "resource"), "logs": ("attributes",), "series": ("attributes",)}
 
@@ -119,9 +122,7 @@ class Privacy:
             after = treatment(before)
             reason = "attribute hashed" if treatment == self._hashed else "sensitive text masked"
             changed[reason] += _differences(before, after)
-            at = np.arange(len(texts))
-            at[rows] = np.arange(len(texts), len(texts) + len(rows))
-            texts = pa.concat_arrays([texts, after]).take(pa.array(at))
+            texts = replaced(texts, rows, after)
         removed = np.isin(codes, [c for c, one in enumerate(treat) if one is _remove])
         if removed.any():
             changed["attribute removed"] += int(removed.sum())
@@ -177,8 +178,11 @@ def _masked(texts: pa.Array, patterns: _Patterns) -> pa.Array:
     """Return texts with each expression replaced, on their distinct values; null stays null."""
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary
-    for expression, replacement in patterns:
-        distinct = pc.replace_substring_regex(distinct, expression, replacement)
+    for hint, expression, replacement in patterns:
+        rows = np.flatnonzero(pc.match_substring_regex(distinct, hint).to_numpy(zero_copy_only=False))
+        if len(rows):
+            changed = pc.replace_substring_regex(distinct.take(pa.array(rows)), expression, replacement)
+            distinct = replaced(distinct, rows, changed)
     return distinct.take(encoded.indices)
 
 
