@@ -9,6 +9,8 @@ from hypocenter.errors import DecodeError
 from .batch import Batch, Tally
 from .reader import Reader
 from .readers import (
+    arrow_table,
+    csv_table,
     dependency_graph,
     jaeger_json,
     jaeger_model_json,
@@ -17,12 +19,14 @@ from .readers import (
     nezha_traces,
     otlp_json,
     otlp_protobuf,
+    parquet_table,
     petshop_metrics,
     prometheus_json,
     prometheus_text,
     rcaeval_label,
     rcaeval_logs,
     rcaeval_traces,
+    skywalking_csv,
     tempo_search,
     trace_api_json,
     wide_csv,
@@ -33,6 +37,8 @@ from .units import mend_units
 
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
 READERS: tuple[Reader, ...] = (
+    parquet_table,
+    arrow_table,
     otlp_json,
     prometheus_json,
     trace_api_json,
@@ -46,7 +52,9 @@ READERS: tuple[Reader, ...] = (
     rcaeval_traces,
     rcaeval_logs,
     rcaeval_label,
+    skywalking_csv,
     petshop_metrics,
+    csv_table,
     dependency_graph,
     wide_csv,
     prometheus_text,
