@@ -15,7 +15,7 @@ Ints = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``shape`` is each row's position in ``dims``; a number is known where the flag that ``known_by`` names is set."""
+    """``shape`` is a row's position in ``dims``; a number is known where the flag that ``known_by`` names is set."""
 
     dims: pa.Table
     shape: Ints

@@ -24,14 +24,14 @@ from .trees import Flags, Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
-    "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns "
-    "queue_ns client_error server_error adjusted_milli matched"
+    "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns queue_ns "
+    "client_error server_error adjusted_milli matched"
 )
 _UNLINKED = "trace_id span_id service start_ns reason"
 _VISITS = (
     "trace_id span_id parent_span_id service namespace pod instance node operation parent_operation parent_service "
-    "kind given_kind status is_error start_ns duration_ns parent_start_ns parent_duration_ns exclusive_ns "
-    "has_parent is_missing_parent is_entry has_remote_child has_server_child adjusted_milli peer peer_kind"
+    "kind given_kind status is_error start_ns duration_ns parent_start_ns parent_duration_ns exclusive_ns has_parent "
+    "is_missing_parent is_entry has_remote_child has_server_child adjusted_milli peer peer_kind"
 )
 # Which flag tells that a number is known.
 CALL_NUMBERS = {
@@ -139,7 +139,7 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
     kept = np.flatnonzero(~is_copy) if len(duplicates) else np.arange(len(is_copy))
     given = rows
     if len(duplicates):
-        rows, rank, identity, parent_identity = rows.take(kept), rank[kept], identity[kept], parent_identity[kept]
+        rows, identity, parent_identity = rows.take(kept), identity[kept], parent_identity[kept]
     service = shapes.service[rows.profile]
     parent = trees.parents(identity, parent_identity, is_client[rows.profile], service)
     has_parent, above = parent >= 0, np.maximum(parent, 0)
@@ -173,7 +173,7 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
     is_repeat = np.zeros(len(parent), bool)
     several = arrived[is_answer[arrived] & has_parent[arrived] & (arrivals[above[arrived]] > 1)]
     if len(several):
-        is_repeat[several] = trees.first_of_each(parent, several, (rows.start_ns, rank, rows.span))
+        is_repeat[several] = trees.later_of_each(parent, several, (rows.start_ns, rows.duration_ns, rows.span))
     meeting, meetings = _combinations(
         "meeting",
         stand=stand[arrived],

@@ -111,31 +111,11 @@ def roll_up(links: Links) -> Rollups:
 
 
 _NAMED = ["service", "operation", "spans"]
-_CALL_DIMS = [
-    "caller",
-    "caller_kind",
-    "callee",
-    "callee_kind",
-    "matched",
-    "has_client",
-    "has_server",
-    "is_queued",
-    "client_error",
-    "server_error",
-]
+_CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_error"]
+_CALL_DIMS = ["caller", "caller_kind", "callee", "callee_kind", "matched", *_CALL_FLAGS]
 _CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns"]
-_VISIT_DIMS = [
-    "service",
-    "namespace",
-    "pod",
-    "instance",
-    "node",
-    "operation",
-    "kind",
-    "is_error",
-    "is_missing_parent",
-    "is_entry",
-]
+_VISIT_FLAGS = ["is_error", "is_missing_parent", "is_entry"]
+_VISIT_DIMS = ["service", "namespace", "pod", "instance", "node", "operation", "kind", *_VISIT_FLAGS]
 _VISIT_NUMBERS = ["start_ns", "adjusted_milli", "duration_ns", "exclusive_ns"]
 
 

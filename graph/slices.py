@@ -141,17 +141,21 @@ def _plan(
     if len(bounds) == 1:
         return plan
     schema = pa.schema([("trace", pa.uint64()), ("slice", pa.int32())])
-    times = (
-        pa.record_batch(
-            [
-                pa.array(trace_keys(batch.column("trace_id"), are_ids_hex)),
-                pa.array(plan.time_slice(batch.column("start_ns").to_numpy()).astype(np.int32)),
-            ],
-            schema=schema,
-        )
-        for batch in _batches(paths, window, ["trace_id", "start_ns"])
-    )
-    strayed = run("strayed_traces", {"times": pa.RecordBatchReader.from_batches(schema, times)})
+    opaque: list[OpaqueIds] = []
+
+    def times() -> Iterator[pa.RecordBatch]:
+        for batch in _batches(paths, window, ["trace_id", "start_ns"]):
+            try:
+                traces = trace_keys(batch.column("trace_id"), are_ids_hex)
+            except OpaqueIds as error:  # the engine that reads this stream would wrap it
+                opaque.append(error)
+                return
+            slices = plan.time_slice(batch.column("start_ns").to_numpy()).astype(np.int32)
+            yield pa.record_batch([pa.array(traces), pa.array(slices)], schema=schema)
+
+    strayed = run("strayed_traces", {"times": pa.RecordBatchReader.from_batches(schema, times())})
+    if opaque:
+        raise opaque[0]
     return Plan(plan.bounds, parts, strayed.column("trace").to_numpy(), strayed.column("home").to_numpy())
 
 

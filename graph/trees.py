@@ -69,7 +69,7 @@ def parents(identity: Ints, parent_identity: Ints, is_client: Flags, service: In
     return parent
 
 
-def first_of_each(parent: Ints, among: Ints, order: tuple[np.ndarray, ...]) -> Flags:
+def later_of_each(parent: Ints, among: Ints, order: tuple[np.ndarray, ...]) -> Flags:
     """Tell for each span of ``among`` whether it is not the first in ``order`` of those below its parent."""
     ranked = np.lexsort([*(key[among] for key in reversed(order)), parent[among]])
     is_later = np.zeros(len(among), bool)

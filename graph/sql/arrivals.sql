@@ -26,7 +26,7 @@ select meeting, has_client, not is_stand_in as has_server,
        case when broker is not null then 'consumer'
             when not has_parent and has_parent_id then 'missing-parent'
             when not has_parent then 'server-only'
-            when is_repeat then 'repeat'
+            when is_called and is_repeat then 'repeat'
             when is_stand_in then 'no-server-span'
             when has_client then 'pair'
             else 'no-client-span' end as matched

@@ -1,0 +1,201 @@
+"""The linking rules of docs/linking.md once more: slow, obvious, span by span, sharing no code with the product.
+
+`link` counts calls as tuples (caller, caller kind, callee, callee kind, matched, client span id, server span id, queue
+time) and unlinked spans as (trace id, span id, reason), and gives exclusive times by trace id, span id and kind.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+CACHES = {"redis", "memcached", "valkey", "keydb", "hazelcast", "ehcache", "aerospike"}
+
+
+@dataclass
+class Reference:
+    calls: Counter[tuple[Any, ...]]
+    unlinked: Counter[tuple[str, str, str]]
+    exclusive_ns: dict[tuple[str, str, int], int]
+
+
+@dataclass
+class Span:
+    row: Row
+    service: str
+    part: int
+    aside: str | None
+    peer: str | None
+    peer_kind: str
+    parent: Span | None = None
+    kind: int = 0
+
+    @property
+    def is_client(self) -> bool:
+        return self.part in (3, 4)
+
+    @property
+    def start(self) -> int:
+        return int(self.row["start_ns"])
+
+    @property
+    def end(self) -> int:
+        return self.start + int(self.row["duration_ns"])
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.parent is not None and self.parent.service != self.service
+
+    @property
+    def is_arrival(self) -> bool:
+        if self.aside is not None:
+            return False
+        if self.part == 5 and self.peer is None and self.parent is None:
+            return False
+        return self.part in (2, 5) or self.is_foreign
+
+    @property
+    def is_answer(self) -> bool:
+        return self.is_arrival and self.parent is not None and not (self.part == 5 and self.peer is not None)
+
+
+def _span(row: Row, ambiguous: set[str]) -> Span:
+    service = row["service"] or "unknown_service"
+    if row["service"] in ambiguous and row["service_namespace"]:
+        service = f"{row['service_namespace']}/{service}"
+    part, aside = row["kind"], None
+    is_messaging = bool(row["messaging_system"] or row["messaging_destination"])
+    is_database = bool(row["db_system"] or row["db_name"])
+    if is_messaging:
+        operation = row["messaging_operation"]
+        if operation in ("process", "deliver") or row["kind"] == 5:
+            part = 5
+        elif operation in ("create", "receive", "settle"):
+            part, aside = 1, f"messaging-{operation}"
+        elif operation in ("send", "publish") or row["kind"] in (3, 4):
+            part = 4
+        peer = row["messaging_destination"] or row["peer_service"] or row["peer_address"] or row["messaging_system"]
+        return Span(row, service, part, aside, peer, "messaging")
+    if part == 0 and is_database:
+        part = 3
+    peer = row["peer_service"] or row["peer_address"] or row["db_name"] or row["db_system"]
+    kind = "cache" if row["db_system"] in CACHES else "database" if is_database else "external"
+    return Span(row, service, part, None, peer, kind)
+
+
+def link(rows: list[Row]) -> Reference:
+    namespaces = defaultdict(set)
+    for row in rows:
+        if row["service"] and row["service_namespace"]:
+            namespaces[row["service"]].add(row["service_namespace"])
+    ambiguous = {name for name, found in namespaces.items() if len(found) > 1}
+    result = Reference(Counter(), Counter(), {})
+    traces = defaultdict(list)
+    for row in rows:
+        traces[row["trace_id"]].append(_span(row, ambiguous))
+    for trace, spans in traces.items():
+        _link_trace(trace, spans, result)
+    return result
+
+
+def _content(span: Span) -> tuple[Any, ...]:
+    return (span.start, span.row["duration_ns"])
+
+
+def _link_trace(trace: str, spans: list[Span], result: Reference) -> None:
+    sides: dict[str, dict[bool, Span]] = defaultdict(dict)
+    for span in sorted(spans, key=_content):
+        held = sides[span.row["span_id"]]
+        if span.is_client in held:
+            result.unlinked[(trace, span.row["span_id"], "duplicate")] += 1
+        else:
+            held[span.is_client] = span
+    kept = [span for held in sides.values() for span in held.values()]
+    for span in kept:
+        span.parent = _parent(span, sides)
+    children: dict[int, list[Span]] = defaultdict(list)
+    for span in kept:
+        if span.parent is not None:
+            children[id(span.parent)].append(span)
+    for span in kept:
+        below = children[id(span)]
+        if span.part:
+            span.kind = span.part
+        elif span.parent is None or span.is_foreign:
+            span.kind = 2
+        else:
+            span.kind = 3 if any(child.is_foreign for child in below) else 1
+    answers = {id(span): [c for c in children[id(span)] if c.is_answer] for span in kept}
+    for span in kept:
+        _judge(trace, span, answers, result)
+        _exclusive(trace, span, children, answers, result)
+
+
+def _parent(span: Span, sides: dict[str, dict[bool, Span]]) -> Span | None:
+    own = sides[span.row["span_id"]]
+    if not span.is_client and True in own:
+        return own[True]
+    parent_id = span.row["parent_span_id"]
+    if parent_id is None or parent_id == span.row["span_id"] or parent_id not in sides:
+        return None
+    held = sides[parent_id]
+    if len(held) == 1:
+        return next(iter(held.values()))
+    client, server = held[True], held[False]
+    return client if span.service == client.service and span.service != server.service else server
+
+
+def _judge(trace: str, span: Span, answers: dict[int, list[Span]], result: Reference) -> None:
+    is_linked = False
+    own_id = span.row["span_id"]
+    if span.kind in (3, 4) and span.peer is not None and (span.kind == 4 or not answers[id(span)]):
+        matched = "producer" if span.kind == 4 else "client-only"
+        result.calls[(span.service, "service", span.peer, span.peer_kind, matched, own_id, None, None)] += 1
+        is_linked = True
+    if span.kind in (3, 4) and answers[id(span)]:
+        is_linked = True
+    if span.is_arrival:
+        result.calls[_arrival(span, answers)] += 1
+        is_linked = is_linked or span.kind not in (3, 4)
+    if not is_linked:
+        reasons = {5: "consumer-without-broker", 4: "producer-without-broker", 3: "client-without-peer"}
+        reason = span.aside or reasons.get(span.kind, "in-process")
+        result.unlinked[(trace, own_id, reason)] += 1
+
+
+def _arrival(span: Span, answers: dict[int, list[Span]]) -> tuple[Any, ...]:
+    parent, own_id = span.parent, span.row["span_id"]
+    server_id = None if span.kind in (3, 4) else own_id
+    broker = span.peer if span.kind == 5 else None
+    if broker is None and parent is not None and parent.kind == 4:
+        broker = parent.peer
+    if broker is not None:
+        queue = span.start - parent.end if parent is not None and parent.kind == 4 else None
+        return (broker, "messaging", span.service, "service", "consumer", None, server_id, queue)
+    if parent is None:
+        matched = "missing-parent" if span.row["parent_span_id"] is not None else "server-only"
+        return ("external", "external", span.service, "service", matched, None, server_id, None)
+    first = min(answers[id(parent)], key=lambda s: (s.start, s.row["duration_ns"], s.row["span_id"]))
+    matched = "no-server-span" if server_id is None else "no-client-span"
+    client_id = None
+    if parent.kind in (3, 4) and first is not span:
+        matched = "repeat"
+    elif parent.kind in (3, 4):
+        client_id = parent.row["span_id"]
+        matched = "pair" if server_id is not None else "no-server-span"
+    return (parent.service, "service", span.service, "service", matched, client_id, server_id, None)
+
+
+def _exclusive(
+    trace: str, span: Span, children: dict[int, list[Span]], answers: dict[int, list[Span]], result: Reference
+) -> None:
+    intervals = [(max(c.start, span.start), min(c.end, span.end)) for c in children[id(span)]]
+    if span.kind == 1 and not answers[id(span)] and span.parent is not None:
+        for sibling in children[id(span.parent)]:
+            is_within = span.start <= sibling.start and sibling.end <= span.end
+            if is_within and sibling.end - sibling.start < span.end - span.start:
+                intervals.append((sibling.start, sibling.end))
+    covered = {at for begin, end in intervals for at in range(begin, end)}
+    result.exclusive_ns[(trace, span.row["span_id"], span.kind)] = span.end - span.start - len(covered)
