@@ -44,7 +44,7 @@ def test_folder_goes_in_and_what_is_broken_is_named(tmp_path: Path, store: Store
         ("gone", None, "failed", {}),
     ]
     errors = [file.error or "" for file in summary.files if file.outcome == "failed"]
-    assert ["none of the known formats (otlp-json," in errors[0], "is empty" in errors[1]] == [True, True]
+    assert ["none of the known formats (parquet," in errors[0], "is empty" in errors[1]] == [True, True]
     assert errors[2] == f"{tmp_path / 'gone'}: No such file or directory; check the path and its permissions"
     assert (store.read("spans").num_rows, store.read("points").num_rows) == (3, 1)
 
