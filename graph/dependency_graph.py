@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from hypocenter.errors import GraphError
 
 from ..tracer.window import SECOND_NS, Window
+from .calls import Calls
 from .coverage import Coverage
-from .durations import Durations
 from .rollup import STEP_NS, Rollups, cut
 from .rollup import merge as merge_rollups
 
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
     from .diff import GraphDiff
 
 
-# Spans without a service.name.
-UNNAMED = "(no service.name)"
-
-# When one name is seen as several kinds, the one that says most stays.
-_KINDS = ("service", "database", "cache", "messaging", "external", "entry", "unknown")
-_DURATIONS = {"client": "client_duration", "server": "server_duration", "gap": "gap", "queue": "queue"}
-_RANK = {kind: rank for rank, kind in enumerate(_KINDS)}
 EDGE_COLUMNS = [
     *("source", "target", "kind"),
     *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
@@ -97,8 +89,7 @@ class DependencyGraph:
         """
         table = told.edges
         pairs = list(zip(table["caller"].to_pylist(), table["callee"].to_pylist(), strict=True))
-        frame, _ = self._calls
-        traced = set(zip(frame["source"], frame["target"], strict=True))
+        traced = set(zip(self.calls.ends["source"], self.calls.ends["target"], strict=True))
         missing = table.filter(pa.array([pair not in traced for pair in pairs], pa.bool_()))
         edges = pa.concat_tables([self.rollups.edges, missing])
         rollups = replace(self.rollups, edges=edges)
@@ -114,6 +105,11 @@ class DependencyGraph:
         """Observed seconds: the length of the window, gaps between merged windows left out."""
         return sum(window.duration_ns for window in self.windows) / SECOND_NS
 
+    @property
+    def steps(self) -> float:
+        """Observed steps of the rollups, at least one."""
+        return max(1.0, self.duration_s * SECOND_NS / STEP_NS)
+
     def merge(self, other: DependencyGraph) -> DependencyGraph:
         """Return the graph of both; associative and commutative. The two must not hold the same spans."""
         rollups = merge_rollups([self.rollups, other.rollups])
@@ -121,39 +117,24 @@ class DependencyGraph:
         return DependencyGraph(rollups, _union(self.windows + other.windows), told)
 
     @cached_property
-    def _calls(self) -> tuple[pd.DataFrame, np.ndarray]:
-        """The edges as (source, target) pairs in order of name, and the row of each rollup row."""
-        table = self.rollups.edges
-        callers, caller = _coded(table["caller"], UNNAMED)
-        callees, callee = _coded(table["callee"], UNNAMED)
-        pairs, number = np.unique(caller * max(1, len(callees)) + callee, return_inverse=True)
-        source, target = np.divmod(pairs, max(1, len(callees)))
-        frame = pd.DataFrame({"source": callers[source], "target": callees[target]}, dtype="str")
-        frame["kind"] = _best_kind(table["callee_kind"], number, len(frame))
-        frame["caller_kind"] = _best_kind(table["caller_kind"], number, len(frame))
-        frame["caller_kind"] = frame["caller_kind"].replace("external", "entry")
-        frame.loc[frame["caller_kind"] == "entry", "kind"] = "entry"
-        return frame, number
+    def calls(self) -> Calls:
+        """The rows of the edge rollup by caller and callee."""
+        return Calls.of(self.rollups.edges)
 
     @cached_property
     def edges(self) -> pd.DataFrame:
         """A row per caller -> callee, the busiest first (`EDGE_COLUMNS`)."""
-        frame, number = self._calls
-        table, size = self.rollups.edges, len(frame)
-
-        def total(column: str) -> np.ndarray:
-            return np.bincount(number, table[column].to_numpy(), size).astype(np.int64)
-
-        frame = frame.copy()
+        calls = self.calls
+        frame = calls.ends.copy()
         for column in ("count", "errors", "client_count", "server_count", "missing_parents"):
-            frame[column] = total(column)
+            frame[column] = calls.total(column)
         for side in ("client", "server"):
-            failed = pd.Series(total(f"{side}_errors"), dtype="Int64")
+            failed = pd.Series(calls.total(f"{side}_errors"), dtype="Int64")
             frame[f"{side}_errors"] = failed.mask(frame[f"{side}_count"] == 0)
-        frame["adjusted_count"] = total("adjusted_milli") / 1000
+        frame["adjusted_count"] = calls.total("adjusted_milli") / 1000
         frame["rate_per_s"] = frame["adjusted_count"] / self.duration_s
         frame["error_ratio"] = frame["errors"] / frame["count"]
-        for side, durations in self.edge_durations.items():
+        for side, durations in calls.durations.items():
             for q in (50, 95):
                 frame[f"{side}_p{q}_s"] = durations.quantile(q / 100)
         pairs = zip(frame["source"], frame["target"], strict=True)
@@ -164,40 +145,15 @@ class DependencyGraph:
         return frame.sort_values(order, ascending=[False, True, True])[list(EDGE_COLUMNS)].reset_index(drop=True)
 
     @cached_property
-    def edge_durations(self) -> dict[str, Durations]:
-        """Durations by side (client, server, gap); group i is the i-th edge in the order of (source, target)."""
-        frame, number = self._calls
-        edges = self.rollups.edges
-        return {side: Durations.of(edges[name], number, len(frame)) for side, name in _DURATIONS.items()}
-
-    @cached_property
-    def edge_dispersion(self) -> np.ndarray:
-        """How much burstier than a Poisson process each edge is (variance / mean of its steps, at least 1).
-
-        In the order of (source, target), as `edge_durations`.
-        """
-        frame, number = self._calls
-        rows = pd.DataFrame({"edge": number, "time_ns": self.rollups.edges["time_ns"].to_numpy()})
-        rows["count"] = self.rollups.edges["count"].to_numpy()
-        # Calls of one edge and step may stand in several rows, one per kind of node.
-        per_step = rows.groupby(["edge", "time_ns"], as_index=False)["count"].sum()
-        edge, count = per_step["edge"].to_numpy(), per_step["count"].to_numpy(dtype=float)
-        steps = max(1.0, self.duration_s * SECOND_NS / STEP_NS)
-        mean = np.bincount(edge, count, len(frame)) / steps
-        return np.maximum(1.0, (np.bincount(edge, count**2, len(frame)) / steps - mean**2) / mean)
-
-    @cached_property
     def nodes(self) -> pd.DataFrame:
         """A row per node in order of name (`NODE_COLUMNS`); counts and durations are of the calls it answered."""
-        frame, _ = self._calls
-        ids = sorted({*frame["source"], *frame["target"]})
-        index = {node: i for i, node in enumerate(ids)}
-        target = frame["target"].map(index).to_numpy(dtype=np.int64)
-        edges = self.edges
+        edges, ends = self.edges, self.calls.ends
+        ids = sorted({*ends["source"], *ends["target"]})
+        target = ends["target"].map({node: i for i, node in enumerate(ids)}).to_numpy(dtype=np.int64)
         answered = edges.groupby("target")[["count", "rate_per_s", "errors"]].sum().reindex(ids)
         made = edges.groupby("source")["count"].sum().reindex(ids)
-        durations = self.edge_durations["server"].grouped(target, len(ids))
-        nodes = pd.DataFrame({"id": ids, "kind": self._node_kinds(ids), "namespace": self._namespaces(ids)})
+        durations = self.calls.durations["server"].grouped(target, len(ids))
+        nodes = pd.DataFrame({"id": ids, "kind": self.calls.node_kinds(ids), "namespace": self._namespaces(ids)})
         for column in ("count", "errors"):
             nodes[column] = answered[column].astype("Int64").to_numpy()
         nodes["rate_per_s"] = answered["rate_per_s"].to_numpy()
@@ -205,15 +161,6 @@ class DependencyGraph:
         nodes["server_p50_s"], nodes["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
         nodes["calls_made"] = made.fillna(0).astype("int64").to_numpy()
         return nodes[list(NODE_COLUMNS)]
-
-    def _node_kinds(self, ids: list[str]) -> list[str]:
-        frame, _ = self._calls
-        callees = frame["kind"].mask(frame["kind"] == "entry", "service")
-        named = pd.concat(
-            [pd.Series(callees.values, frame["target"]), pd.Series(frame["caller_kind"].values, frame["source"])]
-        )
-        rank = named.map(_RANK).groupby(level=0).min()
-        return [_KINDS[rank[node]] for node in ids]
 
     def _namespaces(self, ids: list[str]) -> list[str | None]:
         found = self.rollups.instances.group_by("service").aggregate([("namespace", "min")]).to_pydict()
@@ -323,19 +270,3 @@ def _union(windows: tuple[Window, ...]) -> tuple[Window, ...]:
         else:
             joined.append(window)
     return tuple(joined)
-
-
-def _coded(column: pa.ChunkedArray, missing: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct names in order, and the place of each row's name among them."""
-    encoded = pc.dictionary_encode(pc.fill_null(column, missing)).combine_chunks()
-    names = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    order = np.argsort(names)
-    return names[order], np.argsort(order)[encoded.indices.to_numpy().astype(np.int64)]
-
-
-def _best_kind(column: pa.ChunkedArray, number: np.ndarray, size: int) -> list[str]:
-    """Return the kind that says most of each group ``number``."""
-    names, code = _coded(column, "unknown")
-    best = np.full(size, len(_KINDS) - 1)
-    np.minimum.at(best, number, np.array([_RANK.get(name, len(_KINDS) - 1) for name in names], dtype=np.int64)[code])
-    return [_KINDS[rank] for rank in best]

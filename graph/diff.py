@@ -118,7 +118,7 @@ def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
     parts.append(_compared(both, "rate_per_s", old, new, *_rate_test(before, after, old, new, rows)))
     parts.append(_compared(both, "error_ratio", old, new, *_error_test(old, new)))
     for side in ("client", "server", "gap"):
-        moments = [g.edge_durations[side] for g in (before, after)]
+        moments = [g.calls.durations[side] for g in (before, after)]
         parts.append(_compared(both, f"{side}_p50_s", old, new, *_duration_test(moments, rows)))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     table["is_significant"] = _discoveries(table["p_value"].to_numpy()) & _is_felt(table)
@@ -160,7 +160,7 @@ def _rate_test(
 ) -> tuple[Floats, Floats]:
     variance = np.zeros(len(old))
     for graph, edges, row in ((before, old, rows[0]), (after, new, rows[1])):
-        variance += edges["rate_per_s"].to_numpy() / graph.duration_s * graph.edge_dispersion[row]
+        variance += edges["rate_per_s"].to_numpy() / graph.duration_s * graph.calls.dispersion(graph.steps)[row]
     change = (new["rate_per_s"] - old["rate_per_s"]).to_numpy()
     return (new["rate_per_s"] / old["rate_per_s"]).to_numpy(), change / np.sqrt(variance)
 

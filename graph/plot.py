@@ -130,7 +130,7 @@ class _Map:
         return list(path)
 
     def _radii(self) -> dict[str, float]:
-        base = float(np.interp(len(self.nodes), [8, 40, 120, 400, 1200], [16, 11, 7.5, 4.5, 3]))
+        base = float(np.interp(len(self.nodes), [8, 40, 120, 400, 1200], [16, 11, 7.5, 4.5, 3.5]))
         rate = {n: _first_known(node["rate_per_s"], 0.0) for n, node in self.nodes.items()}
         most = max(rate.values(), default=0.0) or 1.0
         radius = {n: base * (0.75 + 0.6 * math.sqrt(r / most)) for n, r in rate.items()}
@@ -215,7 +215,7 @@ class _Map:
                 calls,
                 self.scale.colour(number),
                 _WIDTHS[width] * thin,
-                opacity=faint if number <= 0 else max(faint, 0.85),
+                opacity=min(0.9, faint * (1 + width / 2)) if number <= 0 else max(faint, 0.85),
                 dash="dot" if number < 0 else "solid",
             )
 
