@@ -15,6 +15,7 @@ from hypocenter.errors import DecodeError, SourceError
 from .batch import Batch, Tally
 from .detect import decode, detect
 from .privacy import Privacy
+from .reader import Reader
 from .source import Source, decompressed, walk
 from .store import Store
 
@@ -62,6 +63,7 @@ def ingest(
     *,
     time_ns: int | None = None,
     privacy: Privacy | None = None,
+    reader: Reader | None = None,
 ) -> Summary:
     """Read files, folders and standard input (``-``) into ``store`` and return what became of each file.
 
@@ -78,6 +80,8 @@ def ingest(
         The time of items whose format carries none; None drops them, counted.
     privacy
         What is not stored; None is the default masks.
+    reader
+        Reads every file (`mapping.read_map`); None tells the format of each by its content.
 
     Raises
     ------
@@ -87,11 +91,16 @@ def ingest(
     """
     heard = on_bytes or (lambda count: None)
     rules = privacy or Privacy()
-    return Summary([_ingest_file(path, store, heard, time_ns, rules) for path in walk(paths)])
+    return Summary([_ingest_file(path, store, heard, time_ns, rules, reader) for path in walk(paths)])
 
 
 def _ingest_file(
-    path: str, store: Store, on_bytes: Callable[[int], None], time_ns: int | None, privacy: Privacy
+    path: str,
+    store: Store,
+    on_bytes: Callable[[int], None],
+    time_ns: int | None,
+    privacy: Privacy,
+    reader: Reader | None,
 ) -> FileResult:
     result = FileResult("stdin" if path == "-" else path)
     try:
@@ -111,7 +120,7 @@ def _ingest_file(
         file.seek(0)
         source = Source(result.path, decompressed(file, on_bytes), time_ns)
         try:
-            reader = detect(source)
+            reader = reader or detect(source)
             result.format = reader.NAME
             _append_all(map(privacy.apply, decode(source, reader)), store, digest, result.tally)
         except DecodeError as error:

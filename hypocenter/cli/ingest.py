@@ -20,6 +20,10 @@ def ingest(
     time: Annotated[
         str | None, typer.Option(help="The time of samples without one: RFC 3339, epoch or relative (-1h).")
     ] = None,
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--map", help="YAML that names the columns of a table.", exists=True, dir_okay=False),
+    ] = None,
     allow_attribute: Annotated[
         list[str] | None, typer.Option(help="Store only attributes of this name or pattern (*); repeat for more.")
     ] = None,
@@ -39,6 +43,7 @@ def ingest(
     Exits with 1 when a file failed or nothing was read. A file that is already in the store adds nothing.
     """
     from ..tracer.ingest import ingest as ingest_files
+    from ..tracer.mapping import read_map
     from ..tracer.privacy import Privacy
     from ..tracer.source import walk
     from ..tracer.store import Store
@@ -47,11 +52,17 @@ def ingest(
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     time_ns = None if time is None else _time(time)
     privacy = Privacy(allow_attribute or (), deny_attribute or (), hash_attribute or (), masks)
+    reader = None if map_file is None else read_map(map_file)
     files = walk(paths)
     with _progress() as bar:
         task = bar.add_task("reading", total=_size(files))
         summary = ingest_files(
-            files, Store(store, create=True), lambda n: bar.advance(task, n), time_ns=time_ns, privacy=privacy
+            files,
+            Store(store, create=True),
+            lambda n: bar.advance(task, n),
+            time_ns=time_ns,
+            privacy=privacy,
+            reader=reader,
         )
     if output == "json":
         typer.echo(json.dumps(_to_json(summary), indent=2, ensure_ascii=False))
