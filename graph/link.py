@@ -222,7 +222,9 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
         VISIT_NUMBERS,
     )
     lost = np.flatnonzero(pc.is_valid(roles.column("reason")).to_numpy()[stand])
-    copied = shapes.table.select(["service"]).append_column("reason", pa.array(["duplicate"] * len(shapes.table)))
+    copied = shapes.table.select(["service"]).append_column(
+        "reason", pa.array(["duplicate"] * len(shapes.table), pa.string())
+    )
     unlinked = Facts(
         pa.concat_tables([roles.select(["service", "reason"]), copied]),
         np.concatenate([stand[lost], len(roles) + given.profile[duplicates]]),
