@@ -197,7 +197,7 @@ class _Map:
             control = np.array([[x0, y0], [x0 + reach, y0 + bow], [x1 - reach, y1 + bow], [x1, y1]])
             t = self.curve[:, None]
             weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
-            parts.append(weights @ control)
+            parts.append((weights @ control)[1 if parts else 0 :])
         return np.vstack(parts)
 
     def _lines(self) -> Iterable[go.Scatter]:
