@@ -138,6 +138,16 @@ def test_ptars_refuses_what_the_protobuf_library_refuses(number: int) -> None:
     assert outcomes[0] == outcomes[1]
 
 
+@needs_ptars
+@pytest.mark.parametrize(("place", "tag"), [(40, 139), (56, 171), (252, 59)])
+def test_group_that_is_never_closed_is_refused_by_every_route(place: int, tag: int) -> None:
+    payload = bytearray(seed("traces", "protobuf"))
+    payload[place] = tag
+    for route in ("traces-ptars", "traces-protobuf"):
+        with pytest.raises(DecodeError, match="expected a protobuf message"):
+            ROUTES[route](bytes(payload))
+
+
 @pytest.mark.parametrize("reader", [otlp_json, otlp_protobuf])
 @given(number=st.integers(0, 2**32), raw=st.binary(max_size=40))
 @settings(fuzzed, max_examples=2000)

@@ -41,7 +41,7 @@ def _handler() -> Any:
 
 
 def gather(payloads: Sequence[bytes]) -> RawSpans:
-    """Return the spans of serialized requests, as `spans.gather` does; raises Malformed or Undecided."""
+    """Return the spans of serialized requests, as `spans.gather` does; raises protobuf's DecodeError or Undecided."""
     requests = _decoded(payloads)
     resource_spans, _ = _items(requests.column("resource_spans"))
     scope_spans, scope_offsets = _items(resource_spans["scope_spans"])
@@ -76,12 +76,16 @@ def gather(payloads: Sequence[bytes]) -> RawSpans:
 
 
 def _decoded(payloads: Sequence[bytes]) -> pa.RecordBatch:
+    # ptars takes some corrupt bytes, e.g. a group that is never closed, and leaves out what follows without a word.
+    # Parsing in C costs about a seventh of this route and refuses them.
+    for payload in payloads:
+        ExportTraceServiceRequest.FromString(payload)
     try:
         return _handler().list_to_record_batch(list(payloads))
     except ValueError:
         raise Undecided from None
     except BaseException as error:
-        # Bytes that are cut inside of a varint make the Rust code panic, and a panic is no Exception.
+        # The Rust code has panicked on bytes that were cut inside of a varint, and a panic is no Exception.
         if type(error).__name__ != "PanicException":
             raise
         raise Undecided from None
