@@ -189,7 +189,7 @@ class _Map:
             loop: np.ndarray = np.hstack([0.8 * np.sin(turn), 1 - np.cos(turn)]) * size + start
             return loop
         stops = [start, *self.layout.routes.get((caller, callee), ()), end]
-        parts = []
+        parts: list[np.ndarray] = []
         for (x0, y0), (x1, y1) in itertools.pairwise(stops):
             reach = (x1 - x0) * 0.45
             # A call back to the left bows downwards, clear of the call that it answers.
