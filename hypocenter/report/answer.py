@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .traffic import change
+from .traffic import change, metric_change
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
@@ -211,10 +211,12 @@ def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case |
     split = None if case is None else split_ns(ranking, case)
 
     def seen(service: str, by: str | None = None) -> str:
-        found = None if case is None or split is None else change(case, service, split, by)
+        found = None
+        if case is not None and split is not None:
+            found = change(case, service, split, by) or metric_change(case, service, split)
         if found is None and service != callee:
             found = _evidence_of(ranking, service)
-        return found or "no calls seen in the telemetry"
+        return found or "neither its calls nor its metrics show a change"
 
     cause = first.evidence_for[0].text if first.evidence_for else seen(callee, caller)
     steps = [Step("Root cause", name_of(first), cause)]

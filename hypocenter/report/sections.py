@@ -22,7 +22,6 @@ _EVENTS = 40
 _EDGES = 100
 _LOG_LINES = 10
 _BODY_LENGTH = 400
-_WARNING = 13  # OpenTelemetry's severity number
 _CHANGE_NS = 30 * MINUTE_NS
 
 
@@ -125,8 +124,8 @@ def _timelines(case: Case, first: Candidate | None, symptom: str | None, split: 
     shown: list[tuple[str, str, list[Panel]]] = []
     suspect = None
     if first is not None:
-        suspect, _ = subject(first)
-        rows = [*panels(case, suspect, split), *moved_metrics(case, first.service, split)]
+        suspect, caller = subject(first)
+        rows = [*panels(case, suspect, split, caller), *moved_metrics(case, first.service, split)]
         shown.append((f"The suspect: {name_of(first)}", suspect, rows))
     if symptom is not None and symptom != suspect:
         rows = panels(case, symptom, split) or moved_metrics(case, symptom, split)
@@ -193,19 +192,24 @@ def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[st
 
 
 def _logs(case: Case, service: str, split: int) -> tuple[tuple[str, ...], ...]:
-    """Return the warnings and errors of ``service`` that became more frequent: since, before, first seen, text."""
+    """Return the error messages of ``service`` that became more frequent: since, before, first seen, an example."""
+    from ..analysis.evidence.templates import tells_failure, templates
+
     logs = case.telemetry.table("logs")
-    loud = pc.and_kleene(pc.equal(logs["service"], service), pc.greater_equal(logs["severity"], _WARNING))
-    frame = logs.filter(loud).select(["time_ns", "body"]).to_pandas()
-    # Numbers tell apart what is the same message.
-    text = frame.body.str.slice(0, _BODY_LENGTH).str.replace(r"\d+(\.\d+)?", "#", regex=True)
-    frame = frame.assign(is_since=frame.time_ns >= split, text=text)
-    counted = frame.groupby("text").agg(since=("is_since", "sum"), all=("is_since", "size"), body=("body", "first"))
-    first = frame[frame.is_since].groupby("text").time_ns.min()
-    counted = counted.assign(before=counted["all"] - counted.since, first=first).query("since > before")
+    logs = logs.filter(pc.equal(logs["service"], service))
+    logs = logs.filter(tells_failure(logs))
+    if not logs.num_rows:
+        return ()
+    frame = logs.select(["time_ns", "body"]).to_pandas().assign(text=templates(logs["body"]).to_pandas())
+    frame["is_since"] = frame.time_ns >= split
+    frame["since_ns"] = frame.time_ns.where(frame.is_since)
+    counted = frame.groupby("text").agg(
+        since=("is_since", "sum"), all=("is_since", "size"), first_ns=("since_ns", "min"), body=("body", "first")
+    )
+    counted = counted.assign(before=counted["all"] - counted.since).query("since > before")
     counted = counted.sort_values(["since", "body"], ascending=[False, True], kind="stable").head(_LOG_LINES)
     return tuple(
-        (f"{row.since:,}", f"{row.before:,}", clock(int(row.first)), str(row.body)[:_BODY_LENGTH])
+        (f"{row.since:,}", f"{row.before:,}", clock(int(row.first_ns)), str(row.body)[:_BODY_LENGTH])
         for row in counted.itertuples()
     )
 

@@ -123,11 +123,11 @@ def duration(milliseconds: float) -> str:
     return f"{milliseconds:.3g} ms" if milliseconds >= 1 or milliseconds == 0 else f"{milliseconds * 1000:.3g} µs"
 
 
-def panels(case: Case, callee: str, onset_ns: int) -> list[Panel]:
-    """Return rate, error ratio and duration of the calls to ``callee`` over the incident's window, if there are any."""
+def panels(case: Case, callee: str, onset_ns: int, caller: str | None = None) -> list[Panel]:
+    """Return rate, error ratio and duration of the calls to ``callee`` (`calls_to`) over the incident's window."""
     from ..analysis.plot import Panel
 
-    window, calls = bounds(case), calls_to(case, callee)
+    window, calls = bounds(case), calls_to(case, callee, caller)
     if window is None or calls.empty:
         return []
     seconds = (window[1] - window[0]) / 1e9
@@ -160,33 +160,37 @@ def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
     from ..analysis.plot import Panel
 
     metrics, window = case.metrics, bounds(case)
+    found = []
+    for row, before, _ in _moved(case, service, onset_ns):
+        series = metrics.series.iloc[row]
+        near = metrics.time_ns >= min(window[0] if window else 0, onset_ns - _METRIC_STEPS * metrics.step_ns)
+        near &= metrics.time_ns < (window[1] if window else 0)
+        index = pd.to_datetime(metrics.time_ns[near], unit="ns", utc=True)
+        line = pd.DataFrame({"value": metrics.values[row][near]}, index=index)
+        title = f"{series['name']} ({series.pod})" if isinstance(series.pod, str) else str(series["name"])
+        found.append(Panel(title, line, _quantiles(before)))
+    return found
+
+
+def metric_change(case: Case, service: str, onset_ns: int) -> str | None:
+    """Return in words how the metric of ``service`` that moved most did; None where none moved."""
+    for row, before, since in _moved(case, service, onset_ns)[:1]:
+        name = case.metrics.series.name.iloc[row]
+        return f"{name} {np.nanmedian(before):.3g} → {np.nanmedian(since):.3g}"
+    return None
+
+
+def _moved(case: Case, service: str, onset_ns: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Return (row, values before, values since) of the metrics that moved most; the baseline may lie at any time."""
+    metrics, window = case.metrics, bounds(case)
     if window is None or not len(metrics.time_ns):
         return []
+    is_since = (metrics.time_ns >= max(onset_ns, window[0])) & (metrics.time_ns < window[1])
+    is_before = (metrics.time_ns < onset_ns) | (metrics.time_ns >= window[1])
     rows = np.flatnonzero((metrics.series.service == service).to_numpy())
-    inside = (metrics.time_ns >= window[0]) & (metrics.time_ns < window[1])
-    before = metrics.values[rows][:, metrics.time_ns < onset_ns]
-    since = metrics.values[rows][:, inside & (metrics.time_ns >= onset_ns)]
-    if not before.shape[1] or not since.shape[1]:
-        return []
-    shift = [_spreads(values, now) for values, now in zip(before, since, strict=True)]
-    found = []
-    for place in np.argsort([-s for s in shift], kind="stable")[:_MOVED_METRICS]:
-        if shift[place] < _MOVED_SPREADS:
-            continue
-        series = metrics.series.iloc[rows[place]]
-        near = metrics.time_ns >= min(window[0], onset_ns - _METRIC_STEPS * metrics.step_ns)
-        near &= metrics.time_ns < window[1]
-        line = pd.DataFrame(
-            {"value": metrics.values[rows[place]][near]},
-            index=pd.to_datetime(metrics.time_ns[near], unit="ns", utc=True),
-        )
-        band = _quantiles(before[place])
-        found.append(
-            Panel(
-                f"{series['name']} ({series.pod})" if isinstance(series.pod, str) else str(series["name"]), line, band
-            )
-        )
-    return found
+    values = [(int(r), metrics.values[r][is_before], metrics.values[r][is_since]) for r in rows]
+    shifted = sorted(((_spreads(v[1], v[2]), v) for v in values), key=lambda pair: (-pair[0], pair[1][0]))
+    return [v for shift, v in shifted[:_MOVED_METRICS] if shift >= _MOVED_SPREADS]
 
 
 def _band(line: pd.Series, onset_ns: int) -> tuple[float, float] | None:

@@ -70,7 +70,7 @@ def test_unknown_onset_and_probability_are_said_and_not_made_up() -> None:
     assert told.headline == "cart (service) is ranked first as the origin"
     assert told.certainty == "max-z gives scores, no probability: 7"
     assert told.since == "onset unknown; the alert is of 2023-11-14 22:19:00 UTC"
-    assert told.steps[0].fact == "no calls seen in the telemetry"
+    assert told.steps[0].fact == "neither its calls nor its metrics show a change"
 
 
 def test_edge_shows_the_client_side_of_its_calls() -> None:
