@@ -1,0 +1,171 @@
+"""The notebook's front door: what a session answers, in which types, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_incident as small
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hypocenter as hc
+from hypocenter.errors import CaseError, SourceError
+from hypocenter.session import Moment, RankedIncident, moment_ns
+from hypocenter.tracer.batch import Batch
+from hypocenter.tracer.store import Store
+
+ALERT = "2023-11-14T22:19:00Z"
+
+
+@pytest.fixture(autouse=True)
+def whole_store_is_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypocenter.analysis.incident", SimpleNamespace(case_of=small.case_of))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> hc.Session:
+    path = tmp_path_factory.mktemp("store")
+    Store(path, create=True).append(small.telemetry())
+    return hc.open(path)
+
+
+@pytest.fixture(scope="module")
+def incident() -> RankedIncident:
+    return RankedIncident(small.ranking(), small.case())
+
+
+def test_import_is_light_and_offers_its_names() -> None:
+    heavy = "{'pandas', 'pyarrow', 'duckdb', 'plotly'}"
+    code = f"import sys, hypocenter as hc; print({heavy} & set(sys.modules), 'open' in dir(hc))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set() True"
+    with pytest.raises(AttributeError, match="no attribute 'opne'"):
+        hc.opne  # noqa: B018
+
+
+def test_services_counts_spans_and_series_of_each(session: hc.Session) -> None:
+    services = session.services()
+    assert services[["spans", "series"]].to_dict("index") == {
+        "catalog": {"spans": 480, "series": 0},
+        "checkout": {"spans": 960, "series": 0},
+        "payment": {"spans": 960, "series": 2},
+        "web": {"spans": 1440, "series": 0},
+    }
+    assert services.first_span["web"] == pd.Timestamp(small.START_NS, tz="UTC")
+    assert str(services.last_span.dtype).endswith("UTC]")
+
+
+def test_graph_of_a_window_holds_its_calls_only(session: hc.Session) -> None:
+    whole = session.graph()
+    part = session.graph("2023-11-14T22:13:20Z", "2023-11-14T22:14:20Z")
+    same = session.graph(hc.Window(small.START_NS, small.START_NS + 60 * 10**9))
+    assert [int(g.edges["count"].sum()) for g in (whole, part, same)] == [2400, 300, 300]
+
+
+def test_empty_window_says_which_one_is_not(session: hc.Session) -> None:
+    with pytest.raises(SourceError, match=r"no spans in .*; the store holds spans of 2023-11-14T22:13:20Z/"):
+        session.graph("-30m")
+    with pytest.raises(CaseError, match="since must lie before until"):
+        session.graph("2023-11-14T22:15:00Z", "2023-11-14T22:14:00Z")
+
+
+def test_what_is_no_store_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="hypocenter ingest"):
+        hc.open(tmp_path)
+    Store(tmp_path / "new", create=True)
+    with pytest.raises(SourceError, match="empty; fill it with: hypocenter ingest"):
+        hc.open(tmp_path / "new").graph()
+
+
+def test_ingest_makes_a_store_and_names_what_it_could_not_read(tmp_path: Path) -> None:
+    good, bad = tmp_path / "metrics.csv", tmp_path / "broken.bin"
+    good.write_text("time,cart_latency\n1700000000,0.5\n1700000010,0.6\n", encoding="utf-8")
+    bad.write_bytes(b"\x00\x01\x02 nothing known")
+    session = hc.ingest(good, tmp_path / "store")
+    assert list(session.services().index) == ["cart"]
+    with pytest.raises(SourceError, match=r"not read: .*broken.bin"):
+        hc.ingest([good, bad], tmp_path / "store")
+    assert session.services().series["cart"] == 1
+
+
+def test_diff_names_the_calls_that_changed(session: hc.Session) -> None:
+    middle = "2023-11-14T22:18:20Z"
+    diff = session.diff(("2023-11-14T22:13:20Z", middle), (middle, "2023-11-14T22:21:20Z"))
+    slower = diff.changed.query("measure == 'server_p50_s' and effect > 2")
+    assert set(zip(slower.source, slower.target, strict=True)) == {
+        ("checkout", "payment"),
+        ("external", "web"),
+        ("web", "checkout"),
+    }
+    assert (len(diff.appeared), len(diff.vanished)) == (0, 0)
+
+
+def test_rank_names_the_slow_service_from_an_alert(session: hc.Session) -> None:
+    incident = session.rank(at=ALERT)
+    first = incident.ranking.candidates[0]
+    assert (incident.ranking.outcome, first.service) == ("ranked", "payment")
+
+
+def test_every_way_to_say_the_alert_gives_the_same_ranking(session: hc.Session) -> None:
+    moments: list[Moment] = [
+        ALERT,
+        small.ALERT_NS // 10**9,
+        datetime(2023, 11, 14, 22, 19),
+        datetime(2023, 11, 15, 0, 19, tzinfo=timezone(timedelta(hours=2))),
+        pd.Timestamp(ALERT),
+    ]
+    assert len({session.rank(at=moment).ranking for moment in moments}) == 1
+
+
+def test_unknown_ranker_and_unreadable_time_name_what_is_known(session: hc.Session) -> None:
+    with pytest.raises(ValueError, match="unknown ranker 'best'; known: hypocenter"):
+        session.rank(at=ALERT, ranker="best")
+    with pytest.raises(ValueError, match="expected RFC 3339"):
+        session.rank(at="yesterday")
+
+
+def test_ranking_becomes_a_frame_with_types(incident: RankedIncident) -> None:
+    frame = incident.to_frame()
+    assert list(frame.index) == [1, 2, 3]
+    assert list(frame.entity) == ["payment", "checkout -> payment", "web"]
+    assert frame.onset[1] == pd.Timestamp(small.ONSET_NS, tz="UTC") and pd.isna(frame.onset[3])
+    assert frame.path[1] == "payment -> checkout -> web"
+    assert (str(frame.probability.dtype), str(frame.onset.dtype)[-4:]) == ("float64", "UTC]")
+
+
+def test_objects_show_themselves(session: hc.Session, incident: RankedIncident) -> None:
+    assert repr(session).endswith("3,840 spans, 2 series, 192 points, 45 logs, 1 events; " + f"{session.window}>")
+    assert repr(incident).splitlines()[0] == "payment (service) is very likely the origin"
+    assert "payment (service) is very likely the origin" in incident._repr_html_()
+    assert "<td>960</td>" in session._repr_html_()
+    assert len(incident.figure().data) == 3
+    assert len(incident.map().data) > 0
+    assert [a.text for a in incident.timeline().layout.annotations][:2] == [
+        "calls per second",
+        "share of calls with errors",
+    ]
+    bad, good = incident.traces()
+    assert max(bad.data[0].x) > 400 > 100 > max(good.data[0].x)
+
+
+def test_what_the_telemetry_cannot_show_is_an_error_that_says_what_it_can(tmp_path: Path) -> None:
+    without_spans = hc.RankedIncident(small.ranking(), small.case(Batch({"logs": small.telemetry().table("logs")})))
+    with pytest.raises(CaseError, match="does not show the map; it shows: nothing"):
+        without_spans.map()
+    assert without_spans.report(tmp_path / "page.html").stat().st_size > 5000
+
+
+@given(st.integers(min_value=10**18, max_value=2 * 10**18))
+def test_timestamp_text_and_number_name_the_same_nanosecond(time_ns: int) -> None:
+    stamp = pd.Timestamp(time_ns, tz="UTC")
+    micros = time_ns // 1000 * 1000
+    aware = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros // 1000)
+    assert (moment_ns(stamp), moment_ns(time_ns), moment_ns(aware)) == (time_ns, time_ns, micros)
+    assert moment_ns(np.int64(time_ns)) == time_ns  # type: ignore[arg-type]
