@@ -89,7 +89,10 @@ class Excess:
         return np.where(np.isfinite(success), (1 - success / unit) * rate, np.where(rate == 0, 0.0, errors))
 
     def _residuals(self, mode: str, split: Split) -> tuple[np.ndarray, float]:
-        """Return (what each node adds itself, the excess felt); only odd nodes reached from the symptom add."""
+        """Return (what each node adds itself, the excess felt); only odd nodes reached from the symptom add.
+
+        What is felt at the symptom (at the entries while it is unknown) is at least what would be noticed there.
+        """
         series = self._series
         now, past = self._mass(mode, series.raw), self._mass(mode, series.quiet_raw)
         parts = [past, now[:, series.before(split)]]
@@ -106,7 +109,8 @@ class Excess:
         excess = np.where(odd, excess, 0.0)
         reached = self._reach(odd)
         own = np.maximum(excess - self._calls @ excess, 0.0) * reached
-        felt = excess[self._symptom] if self._symptom is not None else excess.max(initial=0.0)
+        felt = _NOISE * noise + np.where(odd, excess, 0.0)
+        felt = felt[self._symptom] if self._symptom is not None else felt[~self._calls.any(axis=0)].max(initial=0.0)
         # What is barely beyond noise counts little.
         return np.maximum(own - _NOISE * noise, 0.0), max(float(own.sum()), float(felt))
 

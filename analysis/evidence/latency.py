@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER, KIND_SERVER
+from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER
 
 from ..onset import Split
 from .finding import Told
@@ -24,6 +24,7 @@ _PRIOR_VARIANCE = 0.25  # of log milliseconds: standard deviation 0.5
 _PRIOR_WEIGHT = 3.0
 _MIN_VISITS = 50
 _FEWEST = 3
+_AS_A_RULE = 0.3
 # Two recordings of one system differ by this much in log time at least.
 _MIN_DRIFT = 0.05
 # A shift of log time becomes nats: 0.2 of log(ms) beyond noise counts as one nat.
@@ -86,12 +87,13 @@ class Latency:
         v = visits
         client = np.isin(v.kind, (KIND_CLIENT, KIND_PRODUCER))
         to_peer = client & (v.peer >= 0) & ~v.has_server_child
-        local = ~to_peer & ~(client & v.has_remote_child)
+        # A call whose server span was lost would pass for the caller's own work.
+        local = ~to_peer & ~(client & v.has_remote_child) & ~_answered(v)
         above = np.where(v.parent >= 0, v.operation[v.parent], -1)
         self._key, self._first = keys_of(v.service, v.operation, above)
         self._own = Moments.of(v, self._key, len(self._first), local, v.exclusive_ns)
         # A server that calls on without client spans waits for more than this callee: its span says nothing of the way.
-        crossing = v.crosses & (v.kind[v.parent] != KIND_SERVER)
+        crossing = v.crosses & ~v.is_server[v.parent]
         edge = crossing | to_peer
         caller = np.where(to_peer, v.service, v.service[v.parent])
         callee = np.where(to_peer, v.peer, v.service)
@@ -112,7 +114,12 @@ class Latency:
         pair, first = keys_of(self._caller[known], self._callee[known])
         best = np.full(len(first), -np.inf)
         np.maximum.at(best, pair, gaps[known])
-        return own, key, star_of(self._caller[known][first], self._callee[known][first], best, n)
+        caller, callee = self._caller[known][first], self._callee[known][first]
+        star = star_of(caller, callee, best, n)
+        # A lost client span leaves its time to the caller: what an edge shows more clearly is not the caller's own.
+        ahead = np.zeros(n)
+        np.maximum.at(ahead, caller, best - star.out[caller])
+        return np.where(ahead > own, 0.0, own), key, star
 
     def score(self, split: Split) -> np.ndarray:
         """Return nats by service: five times the largest of the three shifts of log time."""
@@ -143,3 +150,10 @@ def _largest(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray,
     index[group[order]] = order  # the last one written is the largest
     top = np.where(index >= 0, values[index] if len(values) else 0.0, 0.0)
     return np.maximum(top, 0.0), index
+
+
+def _answered(visits: Visits) -> np.ndarray:
+    """Return the visits of operations that call another service as a rule: clients, whether or not a kind says so."""
+    key, first = keys_of(visits.service, visits.operation)
+    share = np.bincount(key, visits.has_remote_child, len(first)) / np.bincount(key, minlength=len(first))
+    return np.asarray((share >= _AS_A_RULE)[key] & ~visits.is_server)

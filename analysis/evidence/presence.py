@@ -115,7 +115,13 @@ class Presence:
         tested &= self.service >= 0
         if not tested.any():
             return np.zeros(n)
-        return np.asarray(np.maximum(log_mean_exp_by(nats[tested], self.service[tested], n), 0.0))
+        # An operation may have changed on every way to it, or on one of them only.
+        operation = self.visits.operation[self.example]
+        group, first = keys_of(self.service[tested], operation[tested], self.item[tested])
+        on_all = np.bincount(group, nats[tested], len(first))
+        on_one = log_mean_exp_by(nats[tested], group, len(first))
+        either = np.logaddexp(on_all, on_one) - np.log(2)
+        return np.asarray(np.maximum(log_mean_exp_by(either, self.service[tested][first], n), 0.0))
 
     def best(self, split: Split, service: int) -> tuple[int, float, float]:
         """Return the strongest test about ``service`` with its share before and now."""

@@ -9,12 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hypocenter.semconv import KIND_CONSUMER, KIND_SERVER
+
 from ..onset import SECOND_NS, Split
 
 STEP_NS = 5 * SECOND_NS
 _SETTLE_NS = 5 * SECOND_NS  # traces cut at a recording's end look like vanished calls
 _MAX_CELLS = 2 * 10**7
 _MAX_DEPTH = 64
+# Enough to tell the callers of a call apart; longer chains break where a span is lost.
+_ANCESTORS = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Clock:
 class Visits:
     """Arrays of one entry a visit, quiet ones first; names are codes into ``services`` and ``operations``, -1 unknown.
 
-    ``path`` identifies the chain of operations from the root down to the visit; ``parent`` is the row of the parent
+    ``path`` identifies the operations of the visit and of the few above it; ``parent`` is the row of the parent
     visit, -1 for none; ``entry`` is the row at which the call chain entered the visit's service.
     """
 
@@ -59,6 +63,7 @@ class Visits:
     path: np.ndarray
     entry: np.ndarray
     kind: np.ndarray
+    is_server: np.ndarray  # its instrumentation says so
     status: np.ndarray
     duration_ns: np.ndarray
     exclusive_ns: np.ndarray
@@ -135,6 +140,7 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         entry=inside,
         path=_paths(parent, keys_of(service, operation)[0]),
         kind=table["kind"].to_numpy(),
+        is_server=np.isin(table["given_kind"].to_numpy(), (KIND_SERVER, KIND_CONSUMER)),
         status=table["status"].to_numpy(),
         duration_ns=duration.astype(float),
         exclusive_ns=table["exclusive_ns"].to_numpy().astype(float),
@@ -187,10 +193,10 @@ def _parents(table: pa.Table) -> np.ndarray:
 
 
 def _paths(parent: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Return a number per distinct chain of ``step`` values from the root; chains are cut at 64."""
+    """Return a number per distinct chain of a visit's ``step`` and those of its four nearest ancestors."""
     mixed = step.astype("u8") * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
     path, above = mixed.copy(), parent.copy()
-    for _ in range(_MAX_DEPTH):
+    for _ in range(_ANCESTORS):
         alive = above >= 0
         if not alive.any():
             break
