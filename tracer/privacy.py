@@ -77,7 +77,7 @@ class Privacy:
     def apply(self, batch: Batch) -> Batch:
         """Return the batch with the rules applied; what was masked, hashed or removed is counted as repaired."""
         tables = dict(batch.tables)
-        changed = dict.fromkeys(("attribute removed", "attribute hashed", "sensitive text masked"), 0)
+        changed: dict[str, int] = {"attribute removed": 0, "attribute hashed": 0, "sensitive text masked": 0}
         for signal, table in tables.items():
             for name in _ATTRIBUTES.get(signal, ()):
                 table = _replace(table, name, self._attributes(table.column(name), changed))

@@ -54,9 +54,10 @@ def _numbered(source: Source, batches: Iterator[pa.RecordBatch]) -> Iterator[Row
             batch = next(batches, None)
             if batch is None:
                 return
-            batch.validate()
+            batch.validate(full=True)
         except _BROKEN as error:
-            raise DecodeError(source.name, f"row {first}", f"broken: {str(error).splitlines()[0][:200]}") from error
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise DecodeError(source.name, f"row {first}", f"broken: {reason}") from error
         for start in range(0, batch.num_rows, MAX_ROWS):
             table = pa.Table.from_batches([batch.slice(start, MAX_ROWS)])
             yield Rows(source.name, first, table, Tally())
