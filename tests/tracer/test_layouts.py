@@ -80,3 +80,69 @@ def test_file_without_the_expected_columns_is_a_decode_error(tmp_path: Path) -> 
     file.write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(DecodeError, match="expected the columns TraceID"):
         read_case_files({"traces": [file]}, "nezha")
+
+
+def test_nezha_metrics_cut_in_their_middle_give_the_whole_rows(tmp_path: Path) -> None:
+    file = tmp_path / "cart-579f59597d-wc2lz_metric.csv"
+    header = "Time,TimeStamp,PodName,CpuUsage(m),SyscallRead"
+    row = "2022-08-22 03:51:{:02}.5 +0000 UTC m=+0.1,1,cart-579f59597d-wc2lz,1.5,{}"
+    file.write_text("\n".join([header, row.format(19, 7), row.format(20, ""), "2022-08-22 03:5"]), encoding="utf-8")
+    batch = read_case_files({"metrics": [file]})
+    series = {row["series_id"]: row["name"] for row in batch.table("series").to_pylist()}
+    start = 1_661_140_279_500_000_000
+    assert [(series[p["series_id"]], p["time_ns"] - start, p["value"]) for p in batch.table("points").to_pylist()] == [
+        ("CpuUsage(m)", 0, 1.5),
+        ("CpuUsage(m)", 10**9, 1.5),
+        ("SyscallRead", 0, 7.0),
+    ]
+    assert (
+        batch.table("series").select(["service", "pod"]).to_pylist()
+        == [{"service": "cart", "pod": "cart-579f59597d-wc2lz"}] * 2
+    )
+    assert batch.tally.dropped == {"row without 5 cells": 1}
+
+
+def test_cut_archive_of_a_case_gives_what_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv.gz"
+    rows = "".join(f"{1_700_000_000 + second},{second}\n" for second in range(20_000))
+    file.write_bytes(gzip.compress(f"time,web_cpu\n{rows}".encode())[:-5000])
+    batch = read_case_files({"metrics": [file]})
+    values = batch.table("points")["value"].to_pylist()
+    assert 0 < len(values) < 20_000
+    assert values[:-1] == [float(second) for second in range(len(values) - 1)]
+    assert batch.tally.dropped["rest of a source that broke off"] == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"parent": "a", "child": "b", "callCount": 3}]',
+        '{"data": [{"parent": "a", "child": "b", "callCount": 3}]}',
+        "Source,Target,Weight\na,b,1\n",
+        ",a,b\na,0,1\nb,0,0\n",
+    ],
+)
+def test_graphs_come_in_several_forms(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "graph"
+    file.write_text(content, encoding="utf-8")
+    assert list(read_graph(file).edges) == [("a", "b")]
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "graph"
+    for content in ('[{"parent": "a"}]', "x,y\n1,2\n", "[", "[[]]"):
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(DecodeError):
+            read_graph(file)
+
+
+def test_unknown_dataset_is_told_by_content(tmp_path: Path) -> None:
+    metrics, traces = tmp_path / "m", tmp_path / "t"
+    metrics.write_text('up{job="shop/cart"} 1 1700000000\n', encoding="utf-8")
+    span = {"traceId": "7a", "id": "1", "timestamp": 1_700_000_000_000_000, "localEndpoint": {"serviceName": "a"}}
+    traces.write_text(json.dumps([span]), encoding="utf-8")
+    batch = read_case_files({"metrics": [metrics], "traces": [traces]}, "never-heard-of")
+    assert (batch.table("series")["service"].to_pylist(), batch.table("spans")["service"].to_pylist()) == (
+        ["cart"],
+        ["a"],
+    )
