@@ -143,11 +143,11 @@ class _Scanner:
         self._last_depth = self._depth
         quotes = content == _QUOTE
         quotes &= ~self._escaped(content)
-        texts = (np.cumsum(quotes) + self._in_text) % 2 == 1
-        outside = ~texts
+        texts = np.bitwise_xor.accumulate(quotes.view("u1")) ^ np.uint8(self._in_text)
+        outside = texts == 0
         steps = ((content == ord("{")) | (content == ord("["))) & outside
         falls = ((content == ord("}")) | (content == ord("]"))) & outside
-        depth: np.ndarray = np.cumsum(steps.astype("i4") - falls.astype("i4")) + self._depth
+        depth: np.ndarray = np.cumsum(steps.view("i1") - falls.view("i1"), dtype="i4") + np.int32(self._depth)
         if len(content):
             self._in_text, self._depth = bool(texts[-1]), int(depth[-1])
         return depth

@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 from hypocenter.semconv import RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES
 
 from .batch import Batch, Tally, table_of
+from .delimited import all_valid
 from .json_items import read_items
-from .otlp.attributes import Attributes
+from .otlp.attributes import Attributes, offsets_of
 from .otlp.batches import evened
-from .schema import SPANS
+from .schema import LINKS, SPANS
 from .source import Source
 
 Part = TypeVar("Part")
@@ -130,7 +131,7 @@ def to_batch(rows: list[Row], places: list[str], source: str, tally: Tally) -> B
         "attributes": attributes.to_maps(),
         "resource": resources.to_maps().take(owner),
         "events": [orjson.dumps(row.events).decode() if row.events else None for row in rows],
-        "links": [_links(row.links) for row in rows],
+        "links": _links(rows),
         "source": source,
     }
     tally.accepted["spans"] += len(rows)
@@ -182,10 +183,17 @@ def _fits(number: int | None) -> bool:
     return number is not None and 0 <= number <= _LONGEST_NS
 
 
-def _links(links: list[tuple[str, str]]) -> list[dict[str, str]]:
-    traces, spans = padded([t for t, _ in links], TRACE_ID_DIGITS), padded([s for _, s in links], SPAN_ID_DIGITS)
-    pairs = zip(traces.to_pylist(), spans.to_pylist(), strict=True)
-    return [{"trace_id": trace, "span_id": span} for trace, span in pairs if trace and span]
+def _links(rows: list[Row]) -> pa.Array:
+    """Return the links of each row; one without ids is left out, as a reference to nothing."""
+    pairs = [(number, *link) for number, row in enumerate(rows) for link in row.links]
+    owners, traces, spans = zip(*pairs, strict=True) if pairs else ((), (), ())
+    trace_ids, span_ids = padded(list(traces), TRACE_ID_DIGITS), padded(list(spans), SPAN_ID_DIGITS)
+    valid = all_valid(trace_ids, span_ids)
+    counts = np.bincount(np.array(owners, "i8")[np.asarray(valid, bool)], minlength=len(rows))
+    ids = [trace_ids.filter(valid), span_ids.filter(valid)]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets_of(counts), pa.int32()), pa.StructArray.from_arrays(ids, fields=list(LINKS.value_type))
+    ).cast(LINKS)
 
 
 def _status_code(texts: pa.Array) -> pa.Array:
