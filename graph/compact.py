@@ -49,6 +49,7 @@ TEXTS = [name for name in PROFILE if SPANS.field(name).type == pa.string() and n
 MAX_NAMES = 100_000
 
 _NOTHING = np.empty(0, np.int64)
+_FACTORS = np.random.default_rng(0).integers(1, 2**62, len(PROFILE)) * 2 + 1
 
 
 class OpaqueIds(ValueError):
@@ -62,6 +63,7 @@ class Profiles:
         self._texts: dict[str, dict[str | None, int]] = {name: {None: 0} for name in TEXTS}
         self._rows = np.empty((0, len(PROFILE)), np.int64)
         self._known: dict[bytes, int] = {}
+        self._keys, self._by_key = np.empty(0, np.int64), np.empty(0, np.int64)
         self.spans = np.empty(0, np.int64)
 
     def encode(self, batch: pa.RecordBatch) -> np.ndarray:
@@ -119,12 +121,20 @@ class Profiles:
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of each of distinct combinations, new ones added."""
-        numbers = np.empty(len(rows), np.int64)
-        for at, row in enumerate(map(bytes, rows)):
-            numbers[at] = self._known.setdefault(row, len(self._known))
-        new = np.flatnonzero(numbers >= len(self._rows))
-        self._rows = np.concatenate([self._rows, rows[new[np.argsort(numbers[new])]]])
+        keys = (rows * _FACTORS).sum(axis=1)
+        at = np.minimum(np.searchsorted(self._keys, keys), max(0, len(self._keys) - 1))
+        numbers = self._by_key[at] if len(self._keys) else np.full(len(rows), -1)
+        unseen = np.flatnonzero((self._rows[numbers] != rows).any(axis=1)) if len(self._keys) else np.arange(len(rows))
+        if not len(unseen):
+            return numbers
+        # The key is a shortcut that may clash; the whole combination decides.
+        numbers[unseen] = [self._known.setdefault(bytes(row), len(self._known)) for row in rows[unseen]]
+        new = unseen[numbers[unseen] >= len(self._rows)]
+        self._rows = np.concatenate([self._rows, rows[new]])
         self.spans = np.concatenate([self.spans, np.zeros(len(new), np.int64)])
+        all_keys = (self._rows * _FACTORS).sum(axis=1)
+        self._by_key = np.argsort(all_keys)
+        self._keys = all_keys[self._by_key]
         return numbers
 
 

@@ -24,7 +24,7 @@ from .link import Shapes, link_compact
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
 
 # About 500 bytes a span at the peak of linking a slice.
-SLICE_SPANS = 1_000_000
+SLICE_SPANS = 500_000
 _THREADS = 2
 _BATCH_ROWS = 128 * 1024
 

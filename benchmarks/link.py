@@ -1,0 +1,121 @@
+"""Linking and rolling up against the bare self-join it contains, and against a notebook of pandas and networkx."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import networkx as nx
+import pandas as pd
+
+from hypocenter.graph.slices import roll_up_segments
+from hypocenter.tracer.store import Store
+
+from .generate import temporary_store
+from .measure import Measurement, measure
+
+DESCRIPTION = "link and roll up spans: against the bare parent self-join, naive pandas, per doubling, peak memory"
+
+# A notebook holds every span as Python objects; beyond this it shows nothing new.
+_NAIVE_SPANS = 1_000_000
+_BARE_JOIN = """
+    with spans as (
+        select trace_id, span_id, parent_span_id, service, start_ns from read_parquet(?)
+    )
+    select p.service as caller, c.service as callee, c.start_ns - c.start_ns % 60000000000 as minute, count(*) as calls
+    from spans c join spans p on c.trace_id = p.trace_id and c.parent_span_id = p.span_id
+    where c.service <> p.service
+    group by all
+"""
+
+
+def run(spans: int = 1_000_000) -> dict[str, Any]:
+    """Return spans per second, ratios and peak memory at ``spans`` generated spans, in arrival order and interleaved.
+
+    The bare self-join is one DuckDB query that counts per caller, callee and minute, with all the memory it wants. Each
+    measurement is a process of its own that reads the same segments.
+    """
+    with temporary_store(spans // 2) as half_store:
+        half = measure(roll_up, path=str(half_store.path))
+    with temporary_store(spans) as store:
+        path = str(store.path)
+        # The first reading of files just written is not what is measured.
+        bare = min((measure(bare_join, path=path) for _ in range(2)), key=lambda found: found.seconds)
+        ours = min((measure(roll_up, path=path) for _ in range(2)), key=lambda found: found.seconds)
+    figures = {
+        "spans": spans,
+        "link and roll up": _figures(ours, spans),
+        "bare self-join": _figures(bare, spans),
+        "ratio to bare self-join": bare.seconds / ours.seconds,
+        "growth per doubling": ours.seconds / half.seconds,
+    }
+    few = min(spans, _NAIVE_SPANS)
+    with temporary_store(few) as store:
+        naive = measure(notebook, path=str(store.path))
+        same = measure(roll_up, path=str(store.path))
+    figures["notebook"] = _figures(naive, few)
+    figures["times faster than notebook"] = naive.seconds / same.seconds
+    return figures
+
+
+def _figures(found: Measurement, spans: int) -> dict[str, Any]:
+    return {
+        "seconds": found.seconds,
+        "cpu seconds": found.cpu_seconds,
+        "spans per second": spans / found.seconds,
+        "peak MB": found.peak_rss_bytes / 1e6,
+        "rows": found.result,
+    }
+
+
+def roll_up(path: str) -> int:
+    """Link and roll up a store; return the number of edge rows."""
+    return roll_up_segments(Store(path).paths("spans")).edges.num_rows
+
+
+def bare_join(path: str) -> int:
+    """Count calls by caller, callee and minute in one query; return the number of rows."""
+    with duckdb.connect() as connection:
+        return len(connection.execute(_BARE_JOIN, [Store(path).paths("spans")]).fetchall())
+
+
+def notebook(path: str) -> int:
+    """Build the same graph as a notebook would, a span at a time; return the number of edges and operations."""
+    spans: pd.DataFrame = Store(path).read("spans").drop_columns(["attributes", "resource", "links"]).to_pandas()
+    spans = spans.drop_duplicates(["trace_id", "span_id"])
+    graph, operations = nx.MultiDiGraph(), {}
+    for _, trace in spans.groupby("trace_id"):
+        by_id = {span.span_id: span for span in trace.itertuples()}
+        children: dict[str, list[Any]] = {}
+        for span in by_id.values():
+            children.setdefault(span.parent_span_id, []).append(span)
+        for span in by_id.values():
+            minute = span.start_ns // 60_000_000_000
+            own = operations.setdefault((span.service, span.name, minute), {"count": 0, "own": [], "durations": []})
+            own["count"] += 1
+            own["durations"].append(span.duration_ns)
+            own["own"].append(span.duration_ns - sum(child.duration_ns for child in children.get(span.span_id, [])))
+            parent = by_id.get(span.parent_span_id)
+            if parent is not None and parent.service != span.service:
+                _call(graph, parent.service, span.service, minute, parent, span)
+            elif span.kind in (3, 4) and (span.db_name or span.messaging_destination):
+                _call(graph, span.service, span.peer_address or span.messaging_destination, minute, span, None)
+    edges = pd.DataFrame([data for _, _, data in graph.edges(data=True)])
+    for column in ("client", "server", "gap"):
+        edges[f"p95_{column}"] = edges[column].map(lambda found: pd.Series(found, dtype=float).quantile(0.95))
+    table = pd.DataFrame(operations.values())
+    for column in ("own", "durations"):
+        table[f"p95_{column}"] = table[column].map(lambda found: pd.Series(found).quantile(0.95))
+    return len(edges) + len(table)
+
+
+def _call(graph: nx.MultiDiGraph, caller: str, callee: str, minute: int, client: Any, server: Any) -> None:
+    if not graph.has_edge(caller, callee, key=minute):
+        graph.add_edge(caller, callee, key=minute, count=0, errors=0, client=[], server=[], gap=[])
+    data = graph.edges[caller, callee, minute]
+    data["count"] += 1
+    data["errors"] += client.status == 2 or (server is not None and server.status == 2)
+    data["client"].append(client.duration_ns)
+    if server is not None:
+        data["server"].append(server.duration_ns)
+        data["gap"].append(client.duration_ns - server.duration_ns)
