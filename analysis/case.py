@@ -33,7 +33,8 @@ class Case:
 
     ``telemetry`` covers the time around ``alert_ns`` (what precedes the onset serves as a baseline), ``baseline`` is a
     quiet recording of the same system, perhaps of another day and perhaps empty; ``topology`` is a given caller ->
-    callee graph, None when unknown. The alert time may be wrong by minutes in either direction.
+    callee graph, None when unknown. The alert time may be wrong by minutes in either direction. ``not_read`` says what
+    was left out of the telemetry to bound memory.
     """
 
     telemetry: Batch
@@ -41,6 +42,7 @@ class Case:
     baseline: Batch = field(default_factory=Batch)
     symptom: Symptom = field(default_factory=Symptom)
     topology: nx.DiGraph[str] | None = None
+    not_read: tuple[str, ...] = ()
 
     @cached_property
     def links(self) -> Links:

@@ -164,7 +164,7 @@ def _ranking(
     symptom = _entry(case)
     candidates = tuple(_candidate(i, case, services, kinds, posterior, symptom) for i in order)
     outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
-    return Ranking(name, outcome, candidates, tuple(missing), tuple(k.kind for k in kinds))
+    return Ranking(name, outcome, candidates, (*missing, *case.not_read), tuple(k.kind for k in kinds))
 
 
 def _candidate(
