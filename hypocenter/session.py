@@ -132,7 +132,7 @@ class Session:
         ValueError
             A time that cannot be read, or an unknown ranker.
         """
-        from .analysis.incident import case_of  # type: ignore[import-not-found, unused-ignore]
+        from .analysis.incident import case_of
         from .analysis.ranker import create
 
         method = create(ranker)

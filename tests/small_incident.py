@@ -11,7 +11,6 @@ from hypocenter.analysis.case import Case, Symptom
 from hypocenter.analysis.ranking import Candidate, Evidence, Ranking
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SIGNALS
-from hypocenter.tracer.store import Store
 
 START_NS = 1_700_000_000 * 10**9
 SECOND_NS = 10**9
@@ -99,12 +98,6 @@ def table(signal: str, rows: list[dict[str, Any]]) -> pa.Table:
 def case(batch: Batch | None = None) -> Case:
     """Return the case of the incident, alerted 40 s after the onset, felt at ``web``."""
     return Case(batch or telemetry(), ALERT_NS, symptom=Symptom("web"))
-
-
-def case_of(store: Store, at_ns: int | None, symptom: str | None, **_: object) -> Case:
-    """Stand in for `hypocenter.analysis.incident.case_of`, where no test is about windows."""
-    tables = {signal: store.read(signal) for signal in SIGNALS}
-    return Case(Batch(tables), ALERT_NS if at_ns is None else at_ns, symptom=Symptom(symptom))
 
 
 def ranking(suspect: str = "payment", text: str = "its own work takes longer: 28 ms before, 428 ms now") -> Ranking:

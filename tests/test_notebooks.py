@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ def test_every_notebook_has_an_answer_here_and_no_outputs_in_git() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(find_spec("hypocenter.analysis.incident") is None, reason="nothing picks an incident's windows yet")
 @pytest.mark.parametrize(("name", "origin"), ANSWERS.items())
 def test_notebook_runs_from_clean_and_names_the_origin(name: str, origin: str) -> None:
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)

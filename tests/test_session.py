@@ -6,7 +6,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,11 +21,6 @@ from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.store import Store
 
 ALERT = "2023-11-14T22:19:00Z"
-
-
-@pytest.fixture(autouse=True)
-def whole_store_is_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hypocenter.analysis.incident", SimpleNamespace(case_of=small.case_of))
 
 
 @pytest.fixture(scope="module")

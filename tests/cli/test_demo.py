@@ -35,7 +35,6 @@ def test_incident_in_the_package_is_the_labelled_recording(label: dict[str, Any]
 
 
 def test_demo_names_the_true_origin_and_writes_the_report(label: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("hypocenter.analysis.incident", reason="finds the incident in a store; being written")
     done = run("--out", str(tmp_path / "out"))
     assert done.exit_code == 0
     lines = done.stdout.splitlines()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import small_incident as small
@@ -19,11 +17,6 @@ from hypocenter.tracer.store import Store
 app = typer.Typer()
 app.command()(rank)
 ALERT = ("--at", "2023-11-14T22:19:00Z")
-
-
-@pytest.fixture(autouse=True)
-def whole_store_is_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hypocenter.analysis.incident", SimpleNamespace(case_of=small.case_of))
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import small_incident as small
@@ -16,11 +14,6 @@ from hypocenter.tracer.store import Store
 
 app = typer.Typer()
 app.command()(report)
-
-
-@pytest.fixture(autouse=True)
-def whole_store_is_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hypocenter.analysis.incident", SimpleNamespace(case_of=small.case_of))
 
 
 @pytest.fixture(scope="module")
