@@ -182,8 +182,8 @@ def trace_keys(ids: pa.Array, are_hex: bool) -> np.ndarray:
     return hashes
 
 
-def packed(batch: pa.RecordBatch, profiles: Profiles, are_ids_hex: bool) -> pa.RecordBatch:
-    """Return the spans of ``batch`` with their trace's key and their profile; ids as integers where they are hex."""
+def packed(batch: pa.RecordBatch, are_ids_hex: bool) -> pa.RecordBatch:
+    """Return ids and numbers of ``batch`` with the trace's key; ids as integers where they are hex."""
     trace, span, parent = (batch.column(name) for name in _IDS)
     columns = {"trace_key": pa.array(trace_keys(trace, are_ids_hex))}
     if are_ids_hex:
@@ -200,11 +200,16 @@ def packed(batch: pa.RecordBatch, profiles: Profiles, are_ids_hex: bool) -> pa.R
     else:
         columns |= {"trace_id": trace, "span_id": span, "parent_span_id": parent}
     columns |= {name: batch.column(name) for name in _NUMBERS}
-    return pa.record_batch({**columns, "profile": pa.array(profiles.encode(batch))})
+    return pa.record_batch(columns)
+
+
+def with_profile(rows: pa.RecordBatch, profile: np.ndarray) -> pa.RecordBatch:
+    """Return `packed` spans with the number of the profile of each."""
+    return rows.append_column("profile", pa.array(profile))
 
 
 def unpacked(rows: pa.Table) -> Compact:
-    """Return `packed` spans of whole traces."""
+    """Return `packed` spans of whole traces, with profiles, as arrays."""
     parent_ids = rows.column("parent_span_id")
     has_parent = parent_ids.is_valid().to_numpy()
     if "trace_id" in rows.column_names:
@@ -236,8 +241,8 @@ def compact(spans: pa.Table) -> tuple[Compact, pa.Table]:
 
 def _compact(batches: list[pa.RecordBatch], are_ids_hex: bool) -> tuple[Compact, pa.Table]:
     profiles = Profiles()
-    rows = unpacked(pa.Table.from_batches([packed(batch, profiles, are_ids_hex) for batch in batches]))
-    return rows, profiles.table()
+    rows = [with_profile(packed(batch, are_ids_hex), profiles.encode(batch)) for batch in batches]
+    return unpacked(pa.Table.from_batches(rows)), profiles.table()
 
 
 def _no_spans() -> pa.RecordBatch:

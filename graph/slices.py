@@ -7,8 +7,9 @@ earliest span, a second brings each span, as numbers, to the file of its slice, 
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from ..tracer.schema import SPANS
 from ..tracer.window import Window
-from .compact import COLUMNS, TEXTS, OpaqueIds, Profiles, packed, trace_keys, unpacked
+from .compact import COLUMNS, TEXTS, OpaqueIds, Profiles, packed, trace_keys, unpacked, with_profile
 from .engine import connect, run
 from .link import Shapes, link_compact
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
@@ -170,17 +171,27 @@ def _distribute(
     """Write each span to the file of its slice and return the files."""
     files = [folder / f"{number}.arrow" for number in range(plan.slices)]
     writers: dict[int, pa.RecordBatchStreamWriter] = {}
-    with ExitStack() as stack:
+
+    def write(batch: pa.RecordBatch, profile: np.ndarray) -> None:
+        rows = packed(batch, are_ids_hex)
+        slices = plan.slice_of(rows.column("trace_key").to_numpy(), rows.column("start_ns").to_numpy())
+        order = np.argsort(slices, kind="stable")
+        present, first = np.unique(slices[order], return_index=True)
+        rows = with_profile(rows, profile).take(pa.array(order))
+        for number, start, end in zip(present.tolist(), first, [*first[1:], len(order)], strict=True):
+            if number not in writers:
+                writers[number] = stack.enter_context(pa.ipc.new_stream(str(files[number]), rows.schema))
+            writers[number].write_batch(rows.slice(start, end - start))
+
+    # One core numbers profiles while the other converts ids and writes; two batches may wait, no more.
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        written: deque[Future[None]] = deque()
         for batch in _batches(paths, window, COLUMNS):
-            rows = packed(batch, profiles, are_ids_hex)
-            slices = plan.slice_of(rows.column("trace_key").to_numpy(), rows.column("start_ns").to_numpy())
-            order = np.argsort(slices, kind="stable")
-            rows = rows.take(pa.array(order))
-            present, first = np.unique(slices[order], return_index=True)
-            for number, start, end in zip(present.tolist(), first, [*first[1:], len(order)], strict=True):
-                if number not in writers:
-                    writers[number] = stack.enter_context(pa.ipc.new_stream(str(files[number]), rows.schema))
-                writers[number].write_batch(rows.slice(start, end - start))
+            written.append(pool.submit(write, batch, profiles.encode(batch)))
+            if len(written) > 2:
+                written.popleft().result()
+        for last in written:
+            last.result()
     return [files[number] for number in sorted(writers)]
 
 
