@@ -50,6 +50,7 @@ def mutated(content: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.NAME)
 @settings(
     max_examples=int(os.environ.get("HYPOCENTER_FUZZ_EXAMPLES", "5000")),
