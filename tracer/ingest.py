@@ -70,7 +70,7 @@ def ingest(
     Parameters
     ----------
     paths
-        Folders are walked, hidden files skipped.
+        Folders are walked; hidden files and the store's own are skipped.
     store
         Where the rows go. A file whose bytes are there already adds nothing; one that was cut short by a kill is
         completed, for its segments are named by its digest.
@@ -91,7 +91,10 @@ def ingest(
     """
     heard = on_bytes or (lambda count: None)
     rules = privacy or Privacy()
-    return Summary([_ingest_file(path, store, heard, time_ns, rules, reader) for path in walk(paths)])
+    own = store.path.resolve()
+    # The folder that is walked may hold the store itself.
+    files = [path for path in walk(paths) if path == "-" or not Path(path).resolve().is_relative_to(own)]
+    return Summary([_ingest_file(path, store, heard, time_ns, rules, reader) for path in files])
 
 
 def _ingest_file(

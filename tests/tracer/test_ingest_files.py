@@ -133,3 +133,9 @@ def test_graph_and_label_of_a_recording_are_named_not_stored(tmp_path: Path, sto
         ("rcaeval-label", {"label of a recording, never stored": 1}),
     ]
     assert store.bounds() is None
+
+
+def test_a_store_inside_the_folder_is_not_read_into_itself(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "a.csv").write_text(traces(2), encoding="utf-8")
+    found = [[Path(file.path).name for file in ingest([tmp_path], store).files] for _ in range(2)]
+    assert (found, store.read("spans").num_rows) == ([["a.csv"], ["a.csv"]], 2)
