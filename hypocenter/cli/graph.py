@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..tracer.store import Store
     from ..tracer.window import Window
 
-_FORMATS = ("text", "json", "graphml", "dot", "mermaid")
+_FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 
 def graph(
@@ -88,6 +88,10 @@ def _render(graph: DependencyGraph, output: str) -> str:
         return json.dumps(graph.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output == "text":
         return _table(graph)
+    if output == "openmetrics":
+        from ..graph.metrics_text import to_openmetrics
+
+        return to_openmetrics(graph.rollups, graph.window)
     return {"graphml": graph.to_graphml, "dot": graph.to_dot, "mermaid": graph.to_mermaid}[output]()
 
 

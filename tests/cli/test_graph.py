@@ -135,6 +135,13 @@ def test_graphml_dot_and_mermaid_are_those_formats(store: Path) -> None:
     assert run(graph, "--store", store, "-o", "mermaid").stdout.startswith("flowchart LR\n")
 
 
+def test_openmetrics_counts_the_calls_by_minute(store: Path) -> None:
+    lines = run(graph, "--store", store, "-o", "openmetrics").stdout.splitlines()
+    ends = 'traces_service_graph_request_total{client="web",server="cart",connection_type=""}'
+    assert [int(line.split()[-2]) for line in lines if line.startswith(ends)] == [0, 40, 100, 120]
+    assert lines[-1] == "# EOF"
+
+
 def test_map_is_one_page_that_asks_nothing_of_the_network(store: Path, tmp_path: Path) -> None:
     done = run(graph, "--store", store, "--html", tmp_path / "map.html")
     page = (tmp_path / "map.html").read_text(encoding="utf-8")
