@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, to_rfc3339
+from .namespaces import told_apart
 from .rollup import SCHEMAS, Rollups, merge, within
 from .slices import roll_up_segments
 
@@ -54,7 +55,7 @@ def rollups(store: Store, window: Window) -> Rollups:
             kept = _roll_up(store, hour)
             _keep(folder, kept)
         parts.append(within(kept, window))
-    return merge(parts)
+    return merge(told_apart(parts))
 
 
 def _around(window: Window) -> Window:

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from hypocenter.errors import SourceError
+
 from ..tracer.schema import SPANS
 from ..tracer.window import Window
 from .compact import COLUMNS, TEXTS, OpaqueIds, Profiles, packed, trace_keys, unpacked, with_profile
@@ -76,9 +78,14 @@ def roll_up_segments(
     slice_spans
         Spans that are linked at once, the bound of memory; it does not change the result.
 
+    Raises
+    ------
+    SourceError
+        A segment is damaged, or went away meanwhile (retryable).
+
     Notes
     -----
-    Peak memory is about 0.9 GB at the default, whatever the number of spans; each takes 60 bytes on disk meanwhile.
+    Peak memory is about 1.2 GB at the default, whatever the number of spans; each takes 60 bytes on disk meanwhile.
     """
     try:
         return _roll_up(paths, window, slice_spans, are_ids_hex=True)
@@ -109,11 +116,18 @@ def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequen
         [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in TEXTS else field for field in SPANS]
     )
     reading = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=TEXTS))
-    dataset = ds.dataset([str(path) for path in paths], schema=schema, format=reading)
-    scanner = dataset.scanner(
-        columns=list(columns), filter=within, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=2
-    )
-    return (batch for batch in scanner.to_batches() if batch.num_rows)
+    try:
+        dataset = ds.dataset([str(path) for path in paths], schema=schema, format=reading)
+        scanner = dataset.scanner(
+            columns=list(columns), filter=within, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=2
+        )
+        for batch in scanner.to_batches():
+            if batch.num_rows:
+                yield batch
+    except FileNotFoundError as error:  # compaction or retention was faster
+        raise SourceError(f"segments changed while they were read: {error}", retryable=True) from error
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"segments cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _spans_by_step(paths: Sequence[Path | str], window: Window | None) -> dict[int, int]:

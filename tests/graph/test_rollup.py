@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypocenter.errors import SourceError
 from hypocenter.graph.cache import rollups
 from hypocenter.graph.histogram import bucket
 from hypocenter.graph.link import link
 from hypocenter.graph.rollup import SCHEMAS, Rollups, empty, merge, roll_up, to_steps, totals, within
+from hypocenter.graph.slices import roll_up_segments
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SPANS
 from hypocenter.tracer.store import Store
@@ -171,6 +173,23 @@ def test_late_spans_replace_the_kept_hour_they_belong_to(store: Store) -> None:
     assert before[0] != after[0]
 
 
+def test_hours_agree_on_the_names_of_services_that_share_one(store: Store) -> None:
+    rows = [span("t", "a", None, "web", CLIENT, T0), span("t", "b", "a", "api", SERVER, T0, service_namespace="shop")]
+    later = T0 + HOUR_NS
+    rows += [
+        span("u", "a", None, "web", CLIENT, later, peer_service="api"),
+        span("v", "a", None, "api", SERVER, later, service_namespace="pay"),
+    ]
+    store.append(Batch({"spans": table(rows)}))
+    found = rollups(store, Window(T0, T0 + 2 * HOUR_NS))
+    assert plain(found) == plain(rolled(rows))
+    assert [(e["callee"], e["callee_kind"]) for e in found.edges.to_pylist()] == [
+        ("shop/api", "service"),
+        ("pay/api", "service"),
+        ("api", "external"),
+    ]
+
+
 def test_damaged_cache_is_made_again(store: Store) -> None:
     store.append(Batch({"spans": table(call("t", T0) + call("u", T0 + 2 * HOUR_NS))}))
     window = Window(T0, T0 + HOUR_NS)
@@ -178,6 +197,18 @@ def test_damaged_cache_is_made_again(store: Store) -> None:
     edges = next(store.path.glob("rollups/*/*/edges.parquet"))
     edges.write_bytes(b"PAR1")
     assert plain(rollups(store, window)) == expected
+
+
+def test_damaged_segment_is_an_error_that_names_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more PAR1")
+    with pytest.raises(SourceError, match="segments cannot be read"):
+        roll_up_segments([tmp_path / "broken.parquet"])
+
+
+def test_segment_that_went_away_can_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="changed while they were read") as raised:
+        roll_up_segments([tmp_path / "gone.parquet"])
+    assert raised.value.retryable
 
 
 def test_store_without_spans_has_empty_rollups(store: Store) -> None:
