@@ -247,11 +247,19 @@ def _keys(schema: pa.Schema) -> list[str]:
 
 def _summed(table: pa.Table) -> pa.Table:
     """Return ``table`` with one row per key: counts added, histograms added bucket by bucket."""
+    groups, _ = grouping.group({name: table.column(name) for name in _keys(table.schema)})
+    # Neighbouring parts share few keys; the rows that are alone need no adding.
+    is_alone = np.bincount(groups)[groups] == 1
+    alone, several = np.flatnonzero(is_alone), np.flatnonzero(~is_alone)
+    whole = pa.concat_tables([table.take(pa.array(alone)), _added(table.take(pa.array(several)))])
+    order = np.argsort(np.concatenate([groups[alone], np.unique(groups[several])]))
+    return whole.take(pa.array(order))
+
+
+def _added(table: pa.Table) -> pa.Table:
     schema = table.schema
     groups, found = grouping.group({name: table.column(name) for name in _keys(schema)})
     size = len(found["time_ns"])
-    if size == len(table):
-        return table.take(pa.array(np.argsort(groups)))
     for field in schema:
         if field.name not in found:
             column = table.column(field.name)
