@@ -20,7 +20,6 @@ import pyarrow as pa
 
 SCALE = 4
 PER_OCTAVE = 1 << SCALE
-MAX_BUCKET = 63 * PER_OCTAVE + 1
 # A quantile is reported as the geometric middle of its bucket, so it is off by at most this share of itself.
 RELATIVE_ERROR = 2 ** (1 / (2 * PER_OCTAVE)) - 1
 TYPE = pa.list_(pa.struct([("bucket", pa.int16()), ("count", pa.int64())]))
