@@ -34,7 +34,7 @@ class Case:
     ``telemetry`` covers the time around ``alert_ns`` (what precedes the onset serves as a baseline), ``baseline`` is a
     quiet recording of the same system, perhaps of another day and perhaps empty; ``topology`` is a given caller ->
     callee graph, None when unknown. The alert time may be wrong by minutes in either direction. ``not_read`` says what
-    was left out of the telemetry to bound memory.
+    was left out of the telemetry to bound memory; ``noticed`` is what ``alert_ns`` is the time of.
     """
 
     telemetry: Batch
@@ -43,6 +43,7 @@ class Case:
     symptom: Symptom = field(default_factory=Symptom)
     topology: nx.DiGraph[str] | None = None
     not_read: tuple[str, ...] = ()
+    noticed: str = "the alert"
 
     @cached_property
     def links(self) -> Links:

@@ -25,6 +25,8 @@ from .evidence.structure import Structure
 from .evidence.visits import STEP_NS, Clock, Visits, read_visits
 from .fusion import Posterior, fuse
 from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, Split, grid
+from .propagation import Propagation
+from .propagation import kinds as virtual_kinds
 from .ranking import Candidate, Evidence, Outcome, Ranking
 
 # What a quiet window reaches by chance; below it there is no clear origin.
@@ -162,13 +164,14 @@ def _ranking(
 ) -> Ranking:
     order = sorted(range(len(services)), key=lambda i: (-posterior.score[i], services[i]))
     symptom = _entry(case)
-    candidates = tuple(_candidate(i, case, services, kinds, posterior, symptom) for i in order)
+    ways, virtual = Propagation(case, symptom), virtual_kinds(case)
+    candidates = tuple(_candidate(i, services, kinds, posterior, ways, virtual) for i in order)
     outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
     return Ranking(name, outcome, candidates, (*missing, *case.not_read), tuple(k.kind for k in kinds))
 
 
 def _candidate(
-    i: int, case: Case, services: list[str], kinds: list[Kind], posterior: Posterior, symptom: str | None
+    i: int, services: list[str], kinds: list[Kind], posterior: Posterior, ways: Propagation, virtual: dict[str, str]
 ) -> Candidate:
     at = int(posterior.best[i])
     split = posterior.splits[at]
@@ -179,6 +182,8 @@ def _candidate(
     found = tuple(Evidence(kind, value, what.text, split.onset_ns) for value, kind, what in told)
     against = tuple(Evidence(k.kind, 0.0, "checked, nothing") for k in kinds if nats[k.kind] <= _AGAINST)
     entity, entity_kind = (told[0][2].entity, told[0][2].entity_kind) if told else (services[i], "service")
+    if entity_kind == "service":
+        entity_kind = virtual.get(entity, entity_kind)
     return Candidate(
         entity,
         entity_kind,
@@ -188,7 +193,7 @@ def _candidate(
         float(posterior.score[i]),
         found,
         against,
-        _path(case, services[i], symptom),
+        ways.path(services[i]),
     )
 
 
@@ -198,16 +203,3 @@ def _entry(case: Case) -> str | None:
     calls = case.links.calls.select(["caller", "callee"]).to_pandas()
     entries = calls.callee[calls.caller == "external"].value_counts()
     return str(entries.index[0]) if len(entries) else None
-
-
-def _path(case: Case, origin: str, symptom: str | None) -> tuple[str, ...]:
-    """Return the shortest chain from the origin back along the calls to the symptom; empty if there is none."""
-    import networkx as nx
-
-    graph = case.call_graph
-    if symptom is None or origin not in graph or symptom not in graph:
-        return ()
-    try:
-        return tuple(reversed(nx.shortest_path(graph, symptom, origin)))
-    except nx.NetworkXNoPath:
-        return ()

@@ -71,7 +71,8 @@ def case_of(
     quiet, quiet_notes = _read(store, baseline) if baseline else (Batch(), ())
     hurts = symptom or (felt.service if felt else None)
     signal = felt.signal if felt and hurts == felt.service else None
-    return Case(batch, alert_ns, quiet, Symptom(hurts, signal), not_read=notes + quiet_notes)
+    noticed = "the alert" if at_ns is not None else "the first symptom" if felt else "the middle of the window"
+    return Case(batch, alert_ns, quiet, Symptom(hurts, signal), not_read=notes + quiet_notes, noticed=noticed)
 
 
 def _searched(held: Window, at_ns: int | None, window: Window | None) -> Window:

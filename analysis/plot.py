@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NORMAL, SUSPECT, SECOND, BAND = "#3f88c5", "#d1495b", "#9a7fd1", "rgba(63,136,197,0.18)"
 _ROW_PX, _BAR_PX, _CHROME_PX = 130, 22, 70
 _LABEL_LENGTH = 32
-_DASHES = {"onset": "solid", "alert": "dash"}
+_DASHES = {"onset": "solid", "alert": "dash", "first symptom": "dash"}
 _BLANKS = "\N{NO-BREAK SPACE}"
 
 

@@ -196,14 +196,14 @@ def _adverb(candidate: Candidate) -> str:
 
 def _since(candidate: Candidate, case: Case | None) -> str:
     if candidate.onset_ns is None:
-        return "onset unknown" + (f"; the alert is of {clock(case.alert_ns)}" if case else "")
+        return "onset unknown" + (f"; {case.noticed} is of {clock(case.alert_ns)}" if case else "")
     if case is None:
         return f"since {clock(candidate.onset_ns)}"
     seconds = (case.alert_ns - candidate.onset_ns) / 1e9
     if abs(seconds) < 1:
-        return f"since {clock(candidate.onset_ns)}, with the alert"
+        return f"since {clock(candidate.onset_ns)}, with {case.noticed}"
     distance = f"{abs(seconds):.0f} s" if abs(seconds) < 120 else f"{abs(seconds) / 60:.0f} min"
-    return f"since {clock(candidate.onset_ns)}, {distance} {'before' if seconds > 0 else 'after'} the alert"
+    return f"since {clock(candidate.onset_ns)}, {distance} {'before' if seconds > 0 else 'after'} {case.noticed}"
 
 
 def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case | None) -> tuple[Step, ...]:

@@ -107,9 +107,9 @@ def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) 
 
 
 def _marks(first: Candidate | None, case: Case) -> dict[str, int]:
-    """Return what the timelines mark: the onset, the alert, and the last change of the suspect before them."""
+    """Return what the timelines mark: onset, alert or first symptom, and the last change of the suspect before."""
     marks = {} if first is None or first.onset_ns is None else {"onset": first.onset_ns}
-    marks["alert"] = case.alert_ns
+    marks[case.noticed.removeprefix("the ")] = case.alert_ns
     if first is not None:
         events = case.telemetry.table("events").to_pandas()
         mine = (events.service == first.service) | events.object_name.isin([first.service, first.entity])

@@ -1,0 +1,67 @@
+"""How a failure travels: from a candidate back along the calls that got worse, to the symptom."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from .case import Case
+
+_STEEP = 10.0  # a call that takes e^0.1 times as long halves what is left of its weight above one
+
+
+class Propagation:
+    """Paths over a case's call graph that prefer, among equally short ones, the calls that got worse."""
+
+    def __init__(self, case: Case, symptom: str | None) -> None:
+        self._symptom = symptom
+        self._graph = case.call_graph.copy()
+        worse = _worse(case)
+        # Added to each hop, so that no path with a hop more can be shorter: what differs lies in (0, 1].
+        hops = self._graph.number_of_nodes() + 1
+        for caller, callee, data in self._graph.edges(data=True):
+            data["weight"] = hops + 1.0 / (1.0 + _STEEP * worse.get((caller, callee), 0.0))
+
+    def path(self, origin: str) -> tuple[str, ...]:
+        """Return the services from ``origin`` to the symptom, both included; empty if no calls connect them."""
+        graph, symptom = self._graph, self._symptom
+        if symptom is None or origin not in graph or symptom not in graph:
+            return ()
+        try:
+            found = nx.shortest_path(graph, symptom, origin, weight="weight")
+        except nx.NetworkXNoPath:
+            return ()
+        return tuple(reversed(found))
+
+
+def _worse(case: Case) -> dict[tuple[str, str], float]:
+    """Return, by caller and callee, the log ratio of duration after the alert to before, plus failed share."""
+    sides = [f"{side}_{what}" for side in ("client", "server") for what in ("duration_ns", "error")]
+    calls = case.links.calls.select(["caller", "callee", "start_ns", *sides]).to_pandas()
+    if calls.empty:
+        return {}
+    took = calls.client_duration_ns.fillna(calls.server_duration_ns)
+    frame = pd.DataFrame(
+        {
+            "caller": calls.caller,
+            "callee": calls.callee,
+            "log": np.log1p(took.clip(lower=0).astype(float) / 1e6),
+            "failed": (calls.client_error.eq(True) | calls.server_error.eq(True)).astype(float),
+            "after": calls.start_ns >= case.alert_ns,
+        }
+    )
+    means = frame.groupby(["caller", "callee", "after"])[["log", "failed"]].mean().unstack("after")
+    if means.columns.get_level_values("after").nunique() < 2:
+        return {}
+    change = sum((means[name][True] - means[name][False]).clip(lower=0.0) for name in ("log", "failed"))
+    return {(str(a), str(b)): float(v) for (a, b), v in change.fillna(0.0).items()}
+
+
+def kinds(case: Case) -> dict[str, str]:
+    """Return the kind of each node that only its callers show: database, cache, messaging or external."""
+    calls = case.links.calls.select(["callee", "callee_kind"]).group_by(["callee", "callee_kind"]).aggregate([])
+    pairs = zip(calls["callee"].to_pylist(), calls["callee_kind"].to_pylist(), strict=True)
+    found = {str(callee): str(kind) for callee, kind in pairs if kind not in (None, "service", "entry")}
+    spoken = set(case.telemetry.table("spans")["service"].unique().to_pylist())
+    return {name: kind for name, kind in found.items() if name not in spoken}
