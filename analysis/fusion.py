@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .evidence.finding import Evidence
-from .onset import Split
+from .onset import BASELINE_NS, Split
 
 # No kind is infallible: beyond this many nats more of the same says little.
 _CEILING = 20.0
@@ -18,8 +18,8 @@ _CEILING = 20.0
 class Posterior:
     """``nats`` (n_splits, n_services) of evidence; ``probability`` (n_services,) sums to 1 less that of no origin.
 
-    ``best`` is the index of the most likely split for each service; ``score`` (n_services,) the nats with the onset
-    summed out.
+    ``score`` (n_services,) is the nats with the onset summed out; ``onset`` the index of the split at which the
+    evidence about each service begins.
     """
 
     splits: Sequence[Split]
@@ -27,13 +27,7 @@ class Posterior:
     parts: Mapping[str, np.ndarray]  # kind -> (n_splits, n_services), weighted
     score: np.ndarray
     probability: np.ndarray
-    best: np.ndarray
-
-    @property
-    def onset_ns(self) -> int:
-        """The onset under which the evidence for any one service is strongest."""
-        leader = int(np.argmax(self.score))
-        return self.splits[int(self.best[leader])].onset_ns
+    onset: np.ndarray
 
 
 def soften(nats: np.ndarray) -> np.ndarray:
@@ -53,4 +47,17 @@ def fuse(
     score = np.logaddexp.reduce(joint, axis=0)
     weight = np.append(score, nothing_nats)
     probability = np.exp(weight - np.logaddexp.reduce(weight))[:-1]
-    return Posterior(splits, nats, parts, score, probability, np.argmax(joint, axis=0))
+    return Posterior(splits, nats, parts, score, probability, np.argmax(nats * _balance(splits)[:, None], axis=0))
+
+
+def _balance(splits: Sequence[Split]) -> np.ndarray:
+    """Return the weight of each split in the search for the onset, shape (n_splits,).
+
+    A change of the mean by d has the log likelihood ratio d^2 a b / (a + b) for a before and b after it, so a split in
+    the middle of the incident must show more than one at its beginning.
+    """
+    before = np.array([split.onset_ns - split.start_ns for split in splits], dtype=float)
+    after = np.array([split.end_ns - split.onset_ns for split in splits], dtype=float)
+    # With no baseline of its own a split compares with a quiet recording.
+    before = np.where(before > 0, before, BASELINE_NS)
+    return np.asarray(np.sqrt(before * after / (before + after)))

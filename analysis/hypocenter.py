@@ -167,13 +167,23 @@ def _ranking(
     ways, virtual = Propagation(case, symptom), virtual_kinds(case)
     candidates = tuple(_candidate(i, services, kinds, posterior, ways, virtual) for i in order)
     outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
-    return Ranking(name, outcome, candidates, (*missing, *case.not_read), tuple(k.kind for k in kinds))
+    split = posterior.splits[int(posterior.onset[order[0]])]
+    return Ranking(
+        name,
+        outcome,
+        candidates,
+        (*missing, *case.not_read),
+        tuple(k.kind for k in kinds),
+        symptom=symptom,
+        onset_ns=candidates[0].onset_ns,
+        window_ns=(split.onset_ns, split.end_ns),
+    )
 
 
 def _candidate(
     i: int, services: list[str], kinds: list[Kind], posterior: Posterior, ways: Propagation, virtual: dict[str, str]
 ) -> Candidate:
-    at = int(posterior.best[i])
+    at = int(posterior.onset[i])
     split = posterior.splits[at]
     nats = {k.kind: float(posterior.parts[k.kind][at, i]) for k in kinds}
     told = sorted(

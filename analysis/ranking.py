@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome = Literal["ranked", "no-origin", "not-applicable", "failed"]
 
@@ -46,6 +49,9 @@ class Ranking:
     not_checked: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
     error: str | None = None
+    symptom: str | None = None  # where it hurts, as given or found
+    onset_ns: int | None = None  # of the first candidate's evidence
+    window_ns: tuple[int, int] | None = None  # the incident that the first candidate was weighed on
 
     def services(self) -> list[tuple[str, float]]:
         """Return (service, score) with the first candidate of each service, in order."""
@@ -59,3 +65,13 @@ class Ranking:
         from dataclasses import asdict
 
         return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per candidate in order: entity, kind, service, probability, score, onset (UTC), evidence."""
+        import pandas as pd
+
+        columns = ["entity", "kind", "service", "probability", "score"]
+        frame = pd.DataFrame([[getattr(c, name) for name in columns] for c in self.candidates], columns=columns)
+        frame["onset"] = pd.to_datetime(pd.Series([c.onset_ns for c in self.candidates], dtype="Int64"), utc=True)
+        frame["evidence"] = [c.evidence_for[0].text if c.evidence_for else "" for c in self.candidates]
+        return frame
