@@ -16,6 +16,7 @@ from .bayes import log_mean_exp_by, log_onset_factor
 from .visits import Visits, keys_of
 
 Change = Literal["any", "more", "less"]
+_MANY_ORPHANS = 0.05
 _RARER = 0.2  # a share of failures that falls by this much is an outage that ends
 
 
@@ -115,13 +116,15 @@ class Presence:
         tested &= self.service >= 0
         if not tested.any():
             return np.zeros(n)
-        # An operation may have changed on every way to it, or on one of them only.
-        operation = self.visits.operation[self.example]
-        group, first = keys_of(self.service[tested], operation[tested], self.item[tested])
-        on_all = np.bincount(group, nats[tested], len(first))
-        on_one = log_mean_exp_by(nats[tested], group, len(first))
+        nats, service = nats[tested], self.service[tested]
+        if self.visits.orphans < _MANY_ORPHANS:
+            return np.asarray(np.maximum(log_mean_exp_by(nats, service, n), 0.0))
+        # Lost spans cut the ways to an operation in pieces: it may have changed on all of them, or on one.
+        group, first = keys_of(service, self.visits.operation[self.example][tested], self.item[tested])
+        on_all = np.bincount(group, nats, len(first))
+        on_one = log_mean_exp_by(nats, group, len(first))
         either = np.logaddexp(on_all, on_one) - np.log(2)
-        return np.asarray(np.maximum(log_mean_exp_by(either, self.service[tested][first], n), 0.0))
+        return np.asarray(np.maximum(log_mean_exp_by(either, service[first], n), 0.0))
 
     def best(self, split: Split, service: int) -> tuple[int, float, float]:
         """Return the strongest test about ``service`` with its share before and now."""

@@ -67,8 +67,11 @@ class Series:
         return len(self.name)
 
     def after(self, split: Split) -> slice:
-        """Return the columns of the incident: five minutes from the onset, at least two steps."""
-        end = min(split.end_ns, split.onset_ns + max(_SETTLED_NS, 2 * self.step_ns))
+        """Return the columns of the incident: five minutes from the onset, at least two steps.
+
+        Spans may end before the metrics do, so the split's end is no limit.
+        """
+        end = split.onset_ns + max(_SETTLED_NS, 2 * self.step_ns)
         low, high = np.searchsorted(self.time_ns, [split.onset_ns, end])
         return slice(int(low), int(high))
 

@@ -71,6 +71,7 @@ class Visits:
     has_remote_child: np.ndarray
     has_server_child: np.ndarray
     n_quiet: int
+    orphans: float  # share of the visits that name a parent span which is missing
     ids: pa.Table  # trace_id, span_id
 
     def __len__(self) -> int:
@@ -148,6 +149,7 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         has_remote_child=table["has_remote_child"].to_numpy(),
         has_server_child=table["has_server_child"].to_numpy(),
         n_quiet=n_quiet,
+        orphans=float(((parent < 0) & table["parent_span_id"].is_valid().to_numpy()).mean()),
         ids=table.select(["trace_id", "span_id"]),
     )
 
