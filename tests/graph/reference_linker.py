@@ -54,7 +54,7 @@ class Span:
             return False
         if self.part == 5 and self.peer is None and self.parent is None:
             return False
-        return self.part in (2, 5) or self.is_foreign
+        return self.part in (2, 5) or self.is_foreign or (self.part == 0 and self.parent is None)
 
     @property
     def is_answer(self) -> bool:

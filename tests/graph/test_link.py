@@ -91,6 +91,8 @@ def test_kinds_are_inferred_where_the_data_has_none() -> None:
         "c": SERVER,
         "d": 1,
     }
+    ends = [(c["caller"], c["callee"], c["matched"]) for c in found.calls.to_pylist()]
+    assert sorted(ends) == [("external", "web", "server-only"), ("web", "cart", "pair")]
 
 
 def test_exclusive_time_counts_overlapping_children_once() -> None:
