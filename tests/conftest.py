@@ -19,14 +19,14 @@ settings.load_profile("untimed")
 def program() -> Callable[..., str]:
     """Return a function that finds the first of some programs: absent in CI it fails, elsewhere the test is skipped."""
 
-    def find(*names: str) -> str:
+    def find(*names: str, remedy: str = "`make system` as root installs it") -> str:
         for name in names:
             found = shutil.which(name) or next(
                 (str(p) for p in sorted(Path("/usr/lib").glob(name), reverse=True)), None
             )
             if found:
                 return found
-        message = f"{names[0]} is not installed; `make system` as root installs it"
+        message = f"{names[0]} is not installed; {remedy}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)

@@ -30,7 +30,7 @@ PEERS = Path(__file__).parent / "peers"
 # What each folder's module builds.
 PACKAGES = {"collector": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"}
 # A call that only one side told is given up after this long: more than one request takes to be read.
-_TTL_S = 5
+_TTL_S = 10
 _DAY_MS = 86_400_000
 # Our names of a virtual node, in our order.
 _PEER_NAMES = [

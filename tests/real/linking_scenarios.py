@@ -247,6 +247,13 @@ SCENARIOS = (
         jaeger="web>cart web>cart",
     ),
     Scenario(
+        "export of both sides that was repeated",
+        (client("b", None, "web"), server("c", "b", "cart"), client("b", None, "web"), server("c", "b", "cart")),
+        ours="web>cart",
+        collector="web>cart web>cart",
+        jaeger="web>cart web>cart",
+    ),
+    Scenario(
         "two roots in a trace",
         (ROOT, server("b", None, "cart")),
         ours="external>web external>cart",

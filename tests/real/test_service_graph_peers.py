@@ -70,13 +70,18 @@ def of_generated(found: Counter[str]) -> Counter[str]:
 
 
 @pytest.fixture
-def collector(program: Callable[..., str]) -> Counter[str]:
-    return told_by_collector(program("go"))
+def go(program: Callable[..., str]) -> str:
+    return program("go", remedy="Go 1.24.6 or newer builds the Collector and Jaeger")
 
 
 @pytest.fixture
-def jaeger(program: Callable[..., str]) -> Counter[str]:
-    return told_by_jaeger(program("go"))
+def collector(go: str) -> Counter[str]:
+    return told_by_collector(go)
+
+
+@pytest.fixture
+def jaeger(go: str) -> Counter[str]:
+    return told_by_jaeger(go)
 
 
 @SCENARIO
