@@ -162,7 +162,7 @@ def _print_table(scores: list[Score], by: str) -> None:
             f"{s.median_seconds:.2f}",
         )
         group = s.group
-    Console(width=None if sys.stdout.isatty() else 210).print(table)
+    Console(width=None if sys.stdout.isatty() else 250).print(table)
 
 
 def _print_calibration(rows: list[Calibration]) -> None:
