@@ -60,8 +60,17 @@ class Saturation:
         before = series.raw[row, series.before(split)]
         before = before if np.isfinite(before).any() else series.quiet_raw[row]
         now = series.raw[row, series.after(split)]
-        text = f"{series.name[row]} {np.nanmedian(before):.4g} before, {np.nanmedian(now):.4g} now"
+        # A total is known by its increases per step.
+        is_total = str(series.name[row]).lower().endswith("_total")
+        per, unit = (series.step_ns / 1e9, "/s") if is_total else (1.0, "")
+        old, new = (f"{_short(float(np.nanmedian(part)) / per)}{unit}" for part in (before, now))
+        text = f"{series.name[row]} {old} before, {new} now"
         pods = {p for p in series.pod[series.service == service] if isinstance(p, str)}
         name = self._services[service]
         pod = series.pod[row]
         return Told(text, str(pod), "pod") if isinstance(pod, str) and len(pods) > 1 else Told(text, name)
+
+
+def _short(value: float) -> str:
+    """Return a number as people read it: no exponent below a million million, four digits otherwise."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
