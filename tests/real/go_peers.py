@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ PACKAGES = {"collector": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/jae
 # A call that only one side told is given up after this long: more than one request takes to be read.
 _TTL_S = 10
 _DAY_MS = 86_400_000
+_LAST = "last-of-all"
+_CALLS = "traces.span.metrics.calls"
 # Our names of a virtual node, in our order.
 _PEER_NAMES = [
     "messaging.destination.template",
@@ -61,8 +64,17 @@ def built(name: str, go: str) -> Path:
     return program
 
 
-def collector_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
-    """Return client, server, connection_type, count and failed of the service graph that the Collector makes."""
+@dataclass(frozen=True)
+class Metrics:
+    """Rows of ``edges`` are client, server, connection_type, count, failed; those of ``operations`` service, operation,
+    kind (OTLP's number), count, failed."""
+
+    edges: pd.DataFrame
+    operations: pd.DataFrame
+
+
+def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
+    """Return what the Collector's connectors for service graphs and span metrics make of spans."""
     port = _free_port()
     with _MetricsSink() as sink:
         settings = {
@@ -74,14 +86,15 @@ def collector_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFram
                     "metrics_flush_interval": "500ms",
                     "virtual_node_peer_attributes": _PEER_NAMES,
                     "database_name_attributes": ["db.namespace", "db.name"],
-                }
+                },
+                "spanmetrics": {"metrics_flush_interval": "500ms", "histogram": {"disable": True}},
             },
             "exporters": {"otlphttp": {"endpoint": sink.url, "encoding": "json", "compression": "none"}},
             "service": {
                 "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
                 "pipelines": {
-                    "traces": {"receivers": ["otlp"], "exporters": ["servicegraph"]},
-                    "metrics": {"receivers": ["servicegraph"], "exporters": ["otlphttp"]},
+                    "traces": {"receivers": ["otlp"], "exporters": ["servicegraph", "spanmetrics"]},
+                    "metrics": {"receivers": ["servicegraph", "spanmetrics"], "exporters": ["otlphttp"]},
                 },
             },
         }
@@ -89,9 +102,13 @@ def collector_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFram
             _send(port, spans)
             # Calls are given up in the order of their arrival: once this one is, all others are told.
             _send(port, _last_of_all(spans))
-            while (told := _told_by(sink.next())).empty or "last-of-all" not in set(told["server"]):
-                pass
-    return told[told["server"] != "last-of-all"]
+            # Counters are cumulative, so the latest export tells all.
+            edges, operations = _edges([]), _operations([])
+            while _LAST not in set(edges["server"]):
+                sums = _sums(sink.next())
+                edges = _edges(sums) if any(name in _MEASURES for name, _, _ in sums) else edges
+                operations = _operations(sums) if any(name == _CALLS for name, _, _ in sums) else operations
+    return Metrics(edges[edges["server"] != _LAST], operations[operations["service"] != _LAST])
 
 
 def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
@@ -139,27 +156,56 @@ def _send(port: int, spans: pa.Table) -> None:
 
 def _last_of_all(spans: pa.Table) -> pa.Table:
     row: dict[str, Any] = dict.fromkeys(spans.column_names) | {"trace_id": "f" * 32, "span_id": "f" * 16, "kind": 2}
-    row |= {"service": "last-of-all", "name": "op", "status": 0, "start_ns": 10**18, "duration_ns": 1, "source": "test"}
+    row |= {"service": _LAST, "name": "op", "status": 0, "start_ns": 10**18, "duration_ns": 1, "source": "test"}
     return pa.Table.from_pylist([row | {"adjusted_milli": 1000}], spans.schema)
 
 
 _MEASURES = {"traces_service_graph_request_total": "count", "traces_service_graph_request_failed_total": "failed"}
+_KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+Sums = list[tuple[str, dict[str, str], int]]
 
 
-def _told_by(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the edges of one export; counters are cumulative, so the latest export tells all."""
-    rows = []
-    for resource in metrics["resourceMetrics"]:
-        for metric in resource["scopeMetrics"][0]["metrics"]:
-            if metric["name"] in _MEASURES:
-                for point in metric["sum"]["dataPoints"]:
-                    labels = {a["key"]: a["value"].get("stringValue", "") for a in point["attributes"]}
-                    row = labels["client"], labels["server"], labels["connection_type"]
-                    rows.append((*row, _MEASURES[metric["name"]], int(point["asInt"])))
-    frame = pd.DataFrame(rows, columns=["client", "server", "connection_type", "measure", "value"])
+def _sums(export: dict[str, Any]) -> Sums:
+    """Return name, labels and value of the points of an export of metrics."""
+    return [
+        (
+            metric["name"],
+            {a["key"]: a["value"].get("stringValue", "") for a in point["attributes"]},
+            int(point["asInt"]),
+        )
+        for resource in export.get("resourceMetrics", ())
+        for scope in resource["scopeMetrics"]
+        for metric in scope["metrics"]
+        for point in metric.get("sum", {}).get("dataPoints", ())
+    ]
+
+
+def _edges(sums: Sums) -> pd.DataFrame:
+    keys = ["client", "server", "connection_type"]
+    rows = [
+        (*(labels[key] for key in keys), *(value * (_MEASURES[name] == column) for column in ("count", "failed")))
+        for name, labels, value in sums
+        if name in _MEASURES
+    ]
     # The label `failed` splits an edge in two.
-    summed = frame.groupby(["client", "server", "connection_type", "measure"])["value"].sum().unstack(fill_value=0)
-    return summed.reindex(columns=list(_MEASURES.values()), fill_value=0).reset_index()
+    return pd.DataFrame(rows, columns=[*keys, "count", "failed"]).groupby(keys, as_index=False).sum()
+
+
+def _operations(sums: Sums) -> pd.DataFrame:
+    keys = ["service", "operation", "kind"]
+    rows = [
+        (
+            *(
+                labels["service.name"],
+                labels["span.name"],
+                _KINDS.index(labels["span.kind"].removeprefix("SPAN_KIND_")),
+            ),
+            *(value, value * (labels["status.code"] == "STATUS_CODE_ERROR")),
+        )
+        for name, labels, value in sums
+        if name == _CALLS
+    ]
+    return pd.DataFrame(rows, columns=[*keys, "count", "failed"]).groupby(keys, as_index=False).sum()
 
 
 class _MetricsSink:

@@ -1,4 +1,4 @@
-"""The same spans given to us, to a real OpenTelemetry Collector (servicegraphconnector) and to a real Jaeger.
+"""The same spans given to us, to a real OpenTelemetry Collector and to a real Jaeger.
 
 Their edges are ours, call by call, or differ by a rule that docs/linking.md names under "What others count".
 """
@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from go_peers import built, collector_edges, jaeger_edges
+from go_peers import Metrics, built, collector_metrics, jaeger_edges
 from linking_scenarios import SCENARIOS, Scenario
 
 from benchmarks.generate import span_tables
 from hypocenter.graph.link import Links, link
+from hypocenter.graph.rollup import roll_up
 
 # The first test may have to compile both, from nothing.
 pytestmark = pytest.mark.timeout(2400)
@@ -43,11 +44,9 @@ def all_spans() -> pa.Table:
 
 
 @cache
-def told_by_collector(go: str) -> Counter[str]:
+def told_by_collector(go: str) -> Metrics:
     with tempfile.TemporaryDirectory() as folder:
-        edges = collector_edges(built("collector", go), Path(folder), all_spans())
-    words = edges["client"] + ">" + edges["server"]
-    return _counted(words, edges["count"] - edges["failed"]) + _counted(words + "!", edges["failed"])
+        return collector_metrics(built("collector", go), Path(folder), all_spans())
 
 
 @cache
@@ -76,7 +75,9 @@ def go(program: Callable[..., str]) -> str:
 
 @pytest.fixture
 def collector(go: str) -> Counter[str]:
-    return told_by_collector(go)
+    edges = told_by_collector(go).edges
+    words = edges["client"] + ">" + edges["server"]
+    return _counted(words, edges["count"] - edges["failed"]) + _counted(words + "!", edges["failed"])
 
 
 @pytest.fixture
@@ -152,6 +153,15 @@ def test_collector_counts_generated_calls_as_we_do_but_for_the_rules_named(colle
         ]
     )
     assert of_generated(collector) == Counter(theirs)
+
+
+def test_collector_counts_the_spans_of_generated_operations_as_we_do(go: str) -> None:
+    keys = ["service", "operation", "kind"]
+    theirs = told_by_collector(go).operations
+    theirs = theirs[theirs.service.str.startswith(GENERATED_SERVICE)]
+    ours = roll_up(generated_links()).operations.to_pandas().groupby(keys, as_index=False)[["count", "errors"]].sum()
+    assert theirs["count"].sum() == 20_000
+    assert list(theirs.itertuples(index=False, name=None)) == list(ours.itertuples(index=False, name=None))
 
 
 def test_jaeger_counts_generated_calls_as_we_do_but_for_the_rules_named(jaeger: Counter[str]) -> None:

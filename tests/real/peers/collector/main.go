@@ -1,10 +1,11 @@
-// An OpenTelemetry Collector with nothing but what turns spans into the metrics of a service graph.
+// An OpenTelemetry Collector with nothing but what turns spans into metrics of calls and of operations.
 package main
 
 import (
 	"log"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/connector/servicegraphconnector"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
@@ -17,10 +18,11 @@ import (
 )
 
 func factories() (otelcol.Factories, error) {
-	receivers, connectors, exporters := otlpreceiver.NewFactory(), servicegraphconnector.NewFactory(), otlphttpexporter.NewFactory()
+	receivers, exporters := otlpreceiver.NewFactory(), otlphttpexporter.NewFactory()
+	graph, spans := servicegraphconnector.NewFactory(), spanmetricsconnector.NewFactory()
 	return otelcol.Factories{
 		Receivers:  map[component.Type]receiver.Factory{receivers.Type(): receivers},
-		Connectors: map[component.Type]connector.Factory{connectors.Type(): connectors},
+		Connectors: map[component.Type]connector.Factory{graph.Type(): graph, spans.Type(): spans},
 		Exporters:  map[component.Type]exporter.Factory{exporters.Type(): exporters},
 	}, nil
 }
