@@ -47,8 +47,13 @@ def graph(
     typer.echo(_render(found, output), nl=False)
 
 
-def window_of(store: Store, since: str | None, until: str | None, *, flags: str = "--since/--until") -> Window | None:
-    """Return the window that two texts name, what is absent taken from the store; None when both are."""
+def window_of(
+    store: Store, since: str | None, until: str | None, *, flags: str = "--since/--until", signal: str | None = None
+) -> Window | None:
+    """Return the window that two texts name, what is absent taken from the store; None when both are.
+
+    ``signal`` is the one whose rows count; by default spans, else metrics, else anything.
+    """
     from ..tracer.window import Window, parse_time
 
     if since is None and until is None:
@@ -57,7 +62,7 @@ def window_of(store: Store, since: str | None, until: str | None, *, flags: str 
         start_ns, end_ns = (None if text is None else parse_time(text) for text in (since, until))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=flags) from error
-    held = store.bounds("spans") or store.bounds("points")
+    held = store.bounds(signal) if signal else store.bounds("spans") or store.bounds("points") or store.bounds()
     if held is not None:
         start_ns = min(held.start_ns, end_ns - 1) if start_ns is None and end_ns is not None else start_ns
         end_ns = max(held.end_ns, start_ns + 1) if end_ns is None and start_ns is not None else end_ns

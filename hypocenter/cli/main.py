@@ -11,6 +11,7 @@ from .demo import demo
 from .diff import diff
 from .doctor import doctor
 from .evaluate import evaluate
+from .export import export
 from .graph import graph
 from .ingest import ingest
 from .rank import rank
@@ -19,7 +20,7 @@ from .store import store
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (demo, ingest, graph, diff, doctor, rank, report, evaluate):
+for command in (demo, ingest, graph, diff, doctor, rank, report, export, evaluate):
     app.command()(command)
 app.add_typer(store)
 

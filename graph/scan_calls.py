@@ -1,0 +1,43 @@
+"""Calls of a window of a store one by one, linked an hour at a time so that memory does not grow with the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..tracer.schema import SPANS
+from ..tracer.store import Store
+from ..tracer.window import HOUR_NS, Window
+from .cache import OVERLAP_NS
+from .compact import COLUMNS
+from .link import link
+
+
+@cache
+def calls_schema() -> pa.Schema:
+    """Return the columns of calls (docs/linking.md); ids and texts are null where a side was not recorded."""
+    return link(SPANS.empty_table()).calls.schema
+
+
+def scan_calls(store: Store, window: Window | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the calls that start in ``window`` (None: all), hour by hour, as `hypocenter.graph.link.link` gives them.
+
+    A trace is linked as far as it lies within 5 minutes of the hour, as in the rollups.
+    """
+    held = store.bounds("spans")
+    if held is None:
+        return
+    start_ns = held.start_ns if window is None else max(window.start_ns, held.start_ns)
+    end_ns = held.end_ns if window is None else min(window.end_ns, held.end_ns)
+    for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, end_ns, HOUR_NS):
+        first, last = max(hour_ns, start_ns), min(hour_ns + HOUR_NS, end_ns)
+        spans = store.read("spans", Window(first - OVERLAP_NS, last + OVERLAP_NS), columns=COLUMNS)
+        if not spans.num_rows:
+            continue
+        calls = link(spans).calls
+        begun = calls["start_ns"]
+        within = pc.and_(pc.greater_equal(begun, first), pc.less(begun, last))
+        yield from calls.filter(within).combine_chunks().to_batches()
