@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from ..tracer.store import Store
     from ..tracer.window import Window
 
-_TABLE = ("parquet", "csv")
+_TABLE: tuple[str, ...] = ("parquet", "csv")
 # The first format is the default.
-_FORMATS = {
+_FORMATS: dict[str, tuple[str, ...]] = {
     "spans": (*_TABLE, "otlp-json"),
     **dict.fromkeys(("series", "points", "logs", "events", "objects"), _TABLE),
     **dict.fromkeys(("calls", "edges", "operations", "instances"), _TABLE),
     "graph": ("json", *_TABLE),
     "ranking": ("json", *_TABLE),
 }
-_SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".jsonl": "otlp-json", ".json": "json"}
+_SUFFIXES: dict[str, str] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "otlp-json", ".json": "json"}
 
 
 def export(

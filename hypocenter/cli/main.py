@@ -17,10 +17,11 @@ from .ingest import ingest
 from .rank import rank
 from .report import report
 from .store import store
+from .trace import trace
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (demo, ingest, graph, diff, doctor, rank, report, export, evaluate):
+for command in (demo, ingest, graph, diff, trace, doctor, rank, report, export, evaluate):
     app.command()(command)
 app.add_typer(store)
 
