@@ -62,9 +62,9 @@ def histograms(groups: Ints, size: int, entries: Entries) -> pa.Array:
     return _lists(groups[row], bucket, size, count)
 
 
-def histograms_of(groups: Ints, size: int, values: Ints) -> pa.Array:
-    """Return a histogram by group of integers."""
-    return _lists(groups, histogram.buckets(values), size)
+def histograms_of(groups: Ints, size: int, buckets: Ints) -> pa.Array:
+    """Return a histogram by group of values, given the bucket of each."""
+    return _lists(groups, buckets, size)
 
 
 def _lists(groups: Ints, buckets: Ints, size: int, count: Ints | None = None) -> pa.Array:
@@ -77,10 +77,11 @@ def _lists(groups: Ints, buckets: Ints, size: int, count: Ints | None = None) ->
     occupied: Ints = np.empty(0, np.int64)
     if not is_dense:
         occupied, places = np.unique(places, return_inverse=True)
-    counts = np.zeros(size * width if is_dense else len(occupied), np.int64)
+    length = size * width if is_dense else len(occupied)
     if count is None:
-        counts += np.bincount(places, minlength=len(counts))
+        counts = np.bincount(places, minlength=length)
     else:
+        counts = np.zeros(length, np.int64)
         np.add.at(counts, places, count)
     if is_dense:
         occupied = np.flatnonzero(counts)

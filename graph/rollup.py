@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,11 +127,13 @@ def roll_up_linked(linked: Linked) -> Rollups:
     has_client, has_server = calls.flag("has_client"), calls.flag("has_server")
     client, server = calls.numbers["client_duration_ns"], calls.numbers["server_duration_ns"]
     is_entry, is_error, every = visits.flag("is_entry"), visits.flag("is_error"), np.ones(len(visits.dims), bool)
-    duration, exclusive = visits.numbers["duration_ns"], visits.numbers["exclusive_ns"]
+    duration, exclusive = (histogram.buckets(visits.numbers[name]) for name in ("duration_ns", "exclusive_ns"))
+    visit_cells = _Cells.of_facts(visits)
     return Rollups(
         edges=_grouped(
             EDGES,
             calls,
+            _Cells.of_facts(calls),
             {
                 "count": np.ones(len(calls.dims), bool),
                 "errors": client_error | server_error,
@@ -141,60 +144,81 @@ def roll_up_linked(linked: Linked) -> Rollups:
                 "missing_parents": pc.equal(calls.dims.column("matched"), "missing-parent").to_numpy(),
             },
             {
-                "client_duration": (client, has_client),
-                "server_duration": (server, has_server),
-                "gap": (client - server, has_client & has_server),
-                "queue": (calls.numbers["queue_ns"], calls.flag("is_queued")),
+                "client_duration": (histogram.buckets(client), has_client),
+                "server_duration": (histogram.buckets(server), has_server),
+                "gap": (histogram.buckets(client - server), has_client & has_server),
+                "queue": (histogram.buckets(calls.numbers["queue_ns"]), calls.flag("is_queued")),
             },
         ),
         operations=_grouped(
             OPERATIONS,
             visits,
+            visit_cells,
             {"count": every, "errors": is_error, "missing_parents": visits.flag("is_missing_parent")},
             {"duration": (duration, every), "exclusive": (exclusive, every)},
         ),
         instances=_grouped(
             INSTANCES,
             visits,
+            visit_cells,
             {"count": every, "requests": is_entry, "errors": is_entry & is_error},
             {"duration": (duration, is_entry), "exclusive": (exclusive, every)},
         ),
-        unlinked=_grouped(UNLINKED, linked.unlinked, {"count": np.ones(len(linked.unlinked.dims), bool)}, {}),
+        unlinked=_grouped(
+            UNLINKED,
+            linked.unlinked,
+            _Cells.of_facts(linked.unlinked),
+            {"count": np.ones(len(linked.unlinked.dims), bool)},
+            {},
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Rows of facts that share step and shape: ``of`` is the cell of each row, all else a value per cell."""
+
+    of: np.ndarray
+    step: np.ndarray
+    shape: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of_facts(cls, facts: Facts) -> _Cells:
+        step = facts.numbers["start_ns"] // STEP_NS
+        first, shapes = int(step.min()) if len(step) else 0, max(1, len(facts.dims))
+        of, distinct = pd.factorize((step - first) * shapes + facts.shape)
+        rows = np.bincount(of, minlength=len(distinct))
+        return cls(of, distinct // shapes + first, distinct % shapes, rows)
 
 
 def _grouped(
     schema: pa.Schema,
     facts: Facts,
+    cells: _Cells,
     counts: dict[str, np.ndarray],
     histograms: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> pa.Table:
     """Return facts added up by step and the keys of ``schema``.
 
-    ``counts`` are flags of the shapes; ``histograms`` are values a row, and the flag of the shapes that counts them.
+    ``counts`` are flags of the shapes; ``histograms`` are buckets a row, and the flag of the shapes that counts them.
     """
-    # Rows meet in a cell per step and shape; all that depends on the shape is then added up by cells.
-    step = facts.numbers["start_ns"] // STEP_NS
-    first, shapes = int(step.min()) if len(step) else 0, max(1, len(facts.dims))
-    cell, distinct = pd.factorize((step - first) * shapes + facts.shape)
-    cell_shape = distinct % shapes
-    cell_dims = facts.dims.take(pa.array(cell_shape))
-    times = pa.array((distinct // shapes + first) * STEP_NS)
-    groups, found = grouping.group(
-        {"time_ns": times, **{name: cell_dims.column(name) for name in _keys(schema) if name != "time_ns"}}
-    )
-    size = len(found["time_ns"])
-    rows = np.bincount(cell, minlength=len(distinct))
+    # Keys are compared once a shape; a row's group follows from its cell's step and shape.
+    names = [name for name in _keys(schema) if name != "time_ns"]
+    kinds, keys = grouping.group({name: facts.dims.column(name) for name in names})
+    radix = max(1, len(keys[names[0]]))
+    groups, distinct = pd.factorize(cells.step * radix + kinds[cells.shape], sort=True)
+    found: dict[str, Any] = {name: keys[name].take(pa.array(distinct % radix)) for name in names}
+    found["time_ns"] = pa.array(distinct // radix * STEP_NS)
+    size = len(distinct)
     for name, flag in counts.items():
-        found[name] = grouping.sums(groups, size, np.where(flag[cell_shape], rows, 0))
+        found[name] = grouping.sums(groups, size, np.where(flag[cells.shape], cells.rows, 0))
+    row_groups = groups[cells.of]
     if "adjusted_milli" in schema.names:
-        adjusted = np.zeros(len(distinct), np.int64)
-        np.add.at(adjusted, cell, facts.numbers["adjusted_milli"])
-        found["adjusted_milli"] = grouping.sums(groups, size, adjusted)
-    row_groups = groups[cell]
-    for name, (values, flag) in histograms.items():
+        found["adjusted_milli"] = grouping.sums(row_groups, size, facts.numbers["adjusted_milli"])
+    for name, (buckets, flag) in histograms.items():
         at = slice(None) if flag.all() else np.flatnonzero(flag[facts.shape])
-        found[name] = grouping.histograms_of(row_groups[at], size, values[at])
+        found[name] = grouping.histograms_of(row_groups[at], size, buckets[at])
     return pa.table({name: found[name] for name in schema.names}).cast(schema)
 
 

@@ -21,12 +21,13 @@ def identities(trace: Ints, span: np.ndarray, parent: np.ndarray, has_parent: Fl
     rows = np.flatnonzero(has_parent)
     traces = np.concatenate([trace, trace[rows]]).astype(np.uint64)
     spans = np.concatenate([span, parent[rows]]).astype(np.uint64)
-    # An odd multiple keeps the spans of one trace apart; two traces may clash, which is seen and mended.
-    codes, distinct = pd.factorize(spans + traces * np.uint64(0x9E3779B97F4A7C15))
+    # The sum keeps the spans of one trace apart; two traces may clash, which is seen and mended.
+    # The hint spares the hash table its growth.
+    codes, distinct = pd.factorize(spans + traces * np.uint64(0x9E3779B97F4A7C15), size_hint=len(trace))
     example = np.empty(len(distinct), np.int64)
     example[codes] = np.arange(len(codes))
-    example = example[codes]
-    if (spans[example] != spans).any() or (traces[example] != traces).any():
+    # An odd multiple tells all traces apart, so equal sums of equal spans are of one trace.
+    if (spans[example[codes]] != spans).any():
         codes = np.unique(np.column_stack([traces, spans]), axis=0, return_inverse=True)[1].reshape(-1)
     parents = np.full(len(trace), -1, np.int64)
     parents[rows] = codes[len(trace) :]
