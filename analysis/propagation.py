@@ -54,7 +54,8 @@ def _worse(case: Case) -> dict[tuple[str, str], float]:
     means = frame.groupby(["caller", "callee", "after"])[["log", "failed"]].mean().unstack("after")
     if means.columns.get_level_values("after").nunique() < 2:
         return {}
-    change = sum((means[name][True] - means[name][False]).clip(lower=0.0) for name in ("log", "failed"))
+    rises = [(means[name][True] - means[name][False]).clip(lower=0.0) for name in ("log", "failed")]
+    change = rises[0] + rises[1]
     return {(str(a), str(b)): float(v) for (a, b), v in change.fillna(0.0).items()}
 
 
