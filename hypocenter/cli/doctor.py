@@ -21,8 +21,10 @@ def doctor(
     ] = False,
 ) -> None:
     """Report the coverage of the dependency graph: what is lost, by which services, and the likely remedy."""
+    from ..graph import from_metrics
     from ..graph.dependency_graph import DependencyGraph
     from ..graph.doctor import findings
+    from ..graph.sampling_bias import biases
     from ..tracer.store import Store
     from .graph import printable, say_if_empty, window_of
 
@@ -31,7 +33,7 @@ def doctor(
     opened = Store(store)
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
-    found = findings(graph)
+    found = [*biases(graph.rollups, from_metrics.read(opened, graph.window)), *findings(graph)]
     seen, adjusted = int(graph.edges["count"].sum()), float(graph.edges["adjusted_count"].sum())
     if output == "json":
         report = {"window": graph.to_json()["window"], "coverage": graph.coverage.to_dict()}
