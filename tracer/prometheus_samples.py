@@ -35,6 +35,7 @@ _KINDS: dict[str, tuple[str, str | None, bool | None]] = {
     "summary": ("summary", None, None),
 }
 _VALUE: Final = r"^-?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
+_LATEST_S: Final = 2**63 / 10**9
 # Parts wait for the end of their family's run; a source that lists series over all time has long ones.
 HELD_ROWS: Final = 4_000_000
 _COMPOSITE = {"histogram", "gaugehistogram", "summary"}
@@ -91,6 +92,8 @@ class SeriesBook:
     def new_series(self) -> pa.Table:
         """Return the series listed since the last call."""
         listed, self._given = self._listed[self._given :], len(self._listed)
+        if not listed:
+            return SERIES.empty_table()
         kinds = [_KINDS.get(kind, ("unknown", None, None)) for _, kind, _, _ in listed]
         attributes = Attributes.of([(list(labels), [_json(v) for v in labels.values()]) for _, _, labels, _ in listed])
         columns = {
@@ -134,6 +137,8 @@ def numbers_to_points(book: SeriesBook, frame: pd.DataFrame) -> pa.Table:
 
     NaN, which says that a value is unknown, becomes null.
     """
+    if frame.empty:
+        return POINTS.empty_table()
     columns = {
         "series_id": pa.array(book.ids, pa.string()).take(pa.array(frame.row.to_numpy())),
         "time_ns": frame.time_ns.to_numpy(),
@@ -148,6 +153,8 @@ def parts_to_points(book: SeriesBook, frame: pd.DataFrame, tally: Tally) -> pa.T
 
     A histogram without buckets, or whose buckets fall, is dropped.
     """
+    if frame.empty:
+        return POINTS.empty_table()
     keys = ["row", "time_ns"]
     ordered = frame.drop_duplicates([*keys, "part", "bound"], keep="last").sort_values(
         [*keys, "part", "bound"], kind="stable"
@@ -205,7 +212,7 @@ def _point(columns: list[list[Any]]) -> str | None:
         found["count"] = _whole(count)
     if "sum" in single:
         found["sum"] = plain_double(single["sum"])
-    if math.isfinite(single.get("created", math.nan)):
+    if abs(single.get("created", math.nan)) < _LATEST_S:
         found["start_ns"] = round(single["created"] * 1e6) * 1000
     if buckets:
         bounds = [bound for bound, _ in buckets if bound != math.inf]
@@ -225,7 +232,7 @@ def _point(columns: list[list[Any]]) -> str | None:
 
 
 def _whole(number: float) -> int | float:
-    return int(number) if number.is_integer() else number
+    return int(number) if number.is_integer() and abs(number) < 2**63 else number
 
 
 def _number(text: str | None) -> float:

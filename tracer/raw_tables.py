@@ -55,11 +55,12 @@ def _numbered(source: Source, batches: Iterator[pa.RecordBatch]) -> Iterator[Row
             if batch is None:
                 return
             batch.validate(full=True)
+            names = batch.schema.names  # fails where a name is not UTF-8
         except _BROKEN as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise DecodeError(source.name, f"row {first}", f"broken: {reason}") from error
         for start in range(0, batch.num_rows, MAX_ROWS):
-            table = pa.Table.from_batches([batch.slice(start, MAX_ROWS)])
+            table = pa.table(batch.slice(start, MAX_ROWS).columns, names)
             yield Rows(source.name, first, table, Tally())
             first += table.num_rows
 

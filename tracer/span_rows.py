@@ -101,6 +101,8 @@ def to_batch(rows: list[Row], places: list[str], source: str, tally: Tally) -> B
             tally.drop(reason, places[int(lost.argmax())], int(lost.sum()))
             kept &= ~wrong
     rows = [row for row, is_kept in zip(rows, kept.tolist(), strict=True) if is_kept]
+    if not rows:
+        return Batch({"spans": SPANS.empty_table()}, tally)
     attributes = Attributes.of([(list(row.attributes), list(row.attributes.values())) for row in rows])
     # Few resources serve many spans.
     texts = {orjson.dumps(row.resource): row.resource for row in rows}

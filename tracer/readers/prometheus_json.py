@@ -57,7 +57,7 @@ def _batches(source: Source) -> Iterator[Batch]:
             for result in _results(value):
                 try:
                     frame, native = _samples(book, result)
-                except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
                     tally.drop("malformed result", f"{place}: {type(error).__name__}: {str(error)[:100]}")
                     continue
                 (numbers if (frame.part == "number").all() else held).append(frame)
