@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import random
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutation import Sample, check_batch, read_or_refuse, try_mutations
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -24,7 +23,6 @@ from hypocenter.tracer.otlp.arrow import is_available
 from hypocenter.tracer.otlp.decode import REQUESTS, decode, decode_protobuf
 from hypocenter.tracer.reader import Reader
 from hypocenter.tracer.readers import otlp_json, otlp_protobuf
-from hypocenter.tracer.source import Source
 
 ROUTES = {
     "traces-ptars": lambda payload: decode_protobuf("traces", [payload], "fuzz", route="ptars"),
@@ -76,39 +74,9 @@ def seed(signal: str, encoding: str) -> bytes:
     return to_json(request) if encoding == "json" else request.SerializeToString()
 
 
-def mutated(payload: bytes, number: int) -> bytes:
-    """Return ``payload`` with a few bytes changed, cut, repeated or moved, the same ones for the same number."""
-    chance = random.Random(number)
-    data = bytearray(payload)
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        at, until = sorted(chance.choices(range(len(data) + 1), k=2))
-        until = min(until, at + 16)
-        match chance.choice((0, 0, 0, 1, 2, 3, 4)):
-            case 0 if at < len(data):
-                data[at] = chance.choice((0, 0x7F, 0x80, 0xFF, chance.randrange(256), ord('"'), ord("-")))
-            case 1:
-                del data[at:until]
-            case 2:
-                data[at:at] = data[at:until]
-            case 3:
-                data[at:at] = chance.choice((b"null", b"[]", b"{}", b"-1", b"1e99", b'"x"', bytes(8), b"\xff" * 9))
-            case _:
-                data = data[: max(at, 1)]
-    return bytes(data)
-
-
 def batch_or_error(route: Callable[[bytes], Batch], payload: bytes) -> None:
-    try:
-        batch = route(payload)
-    except DecodeError:
-        return
-    for table in batch.tables.values():
-        table.validate(full=True)
-
-
-fuzzed = settings(
-    max_examples=5000, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
-)
+    with suppress(DecodeError):
+        check_batch(route(payload))
 
 
 needs_ptars = pytest.mark.skipif(not is_available(), reason="the extra [fast] is not installed")
@@ -116,26 +84,32 @@ routes = [pytest.param(name, marks=needs_ptars if name.endswith("ptars") else ()
 
 
 @pytest.mark.parametrize("route", routes)
-@given(number=st.integers(0, 2**32), raw=st.binary(max_size=40))
-@fuzzed
-def test_route_refuses_or_decodes_any_bytes(route: str, number: int, raw: bytes) -> None:
+def test_route_refuses_or_decodes_any_mutation(route: str) -> None:
     signal, _, encoding = route.partition("-")
-    batch_or_error(ROUTES[route], raw if number % 8 == 0 else mutated(seed(signal, encoding), number))
+    request = Sample("request", seed(signal, encoding))
+    try_mutations(route, [request], range(5000), lambda _, payload: batch_or_error(ROUTES[route], payload))
+
+
+@pytest.mark.parametrize("route", routes)
+@given(raw=st.binary(max_size=40))
+@settings(max_examples=200)
+def test_route_refuses_or_decodes_any_bytes(route: str, raw: bytes) -> None:
+    batch_or_error(ROUTES[route], raw)
 
 
 @needs_ptars
-@given(number=st.integers(0, 2**32))
-@settings(fuzzed, max_examples=1000)
-def test_ptars_refuses_what_the_protobuf_library_refuses(number: int) -> None:
-    payload = mutated(seed("traces", "protobuf"), number)
-    outcomes = []
-    for route in ("traces-ptars", "traces-protobuf"):
-        try:
-            batch = ROUTES[route](payload)
-            outcomes.append(repr((batch.table("spans").to_pylist(), batch.tally)))
-        except DecodeError:
-            outcomes.append("refused")
-    assert outcomes[0] == outcomes[1]
+def test_ptars_refuses_what_the_protobuf_library_refuses() -> None:
+    def compare(_: str, payload: bytes) -> None:
+        outcomes = []
+        for route in ("traces-ptars", "traces-protobuf"):
+            try:
+                batch = ROUTES[route](payload)
+                outcomes.append(repr((batch.table("spans").to_pylist(), batch.tally)))
+            except DecodeError:
+                outcomes.append("refused")
+        assert outcomes[0] == outcomes[1]
+
+    try_mutations("ptars", [Sample("request", seed("traces", "protobuf"))], range(5000, 6000), compare)
 
 
 @needs_ptars
@@ -148,22 +122,14 @@ def test_group_that_is_never_closed_is_refused_by_every_route(place: int, tag: i
             ROUTES[route](bytes(payload))
 
 
-@pytest.mark.parametrize("reader", [otlp_json, otlp_protobuf])
-@given(number=st.integers(0, 2**32), raw=st.binary(max_size=40))
-@settings(fuzzed, max_examples=2000)
-def test_reader_refuses_or_reads_any_file(reader: Reader, number: int, raw: bytes) -> None:
-    encoding = "json" if reader is otlp_json else "protobuf"
-    one = seed("traces", encoding)
-    files = [
-        one,
-        one + b"\n" + one,
-        len(one).to_bytes(4, "big") + one,
-        bytes([len(one) & 127 | 128, len(one) >> 7]) + one,
-    ]
-    content = raw if number % 8 == 0 else mutated(files[number % 4], number)
-    assert reader.matches(content, "file") in (True, False)
-    with suppress(DecodeError):
-        list(reader.read(Source("file", io.BufferedReader(io.BytesIO(content)))))
+@pytest.mark.parametrize("reader", [otlp_json, otlp_protobuf], ids=lambda reader: reader.NAME)
+def test_reader_refuses_or_reads_mutations_of_any_framing(reader: Reader) -> None:
+    one = seed("traces", "json" if reader is otlp_json else "protobuf")
+    varint = bytes([len(one) & 127 | 128, len(one) >> 7])
+    framings = [one, one + b"\n" + one, len(one).to_bytes(4, "big") + one, varint + one]
+    files = [Sample("file", content) for content in framings]
+    attempt = partial(read_or_refuse, reader)
+    try_mutations(f"{reader.NAME}-framed", files, range(2000), attempt)
 
 
 @pytest.mark.parametrize("route", routes)
