@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+# The mutations and examples of tests/tracer serve here as well, and the benchmarks, which are not installed.
+sys.path[:0] = [str(Path(__file__).parents[1] / "tracer"), str(Path(__file__).parents[2])]
 
 
 @pytest.fixture(scope="session")

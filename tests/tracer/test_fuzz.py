@@ -79,7 +79,7 @@ def test_mutated_table_under_a_map_is_read_or_refused(signal: str, tmp_path: Pat
     try_mutations(
         f"mapped-{signal}",
         [Sample("table.csv", table)],
-        range(5000),
+        range(1000),
         partial(read_or_refuse, reader),
     )
 
