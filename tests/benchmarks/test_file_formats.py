@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from benchmarks.formats import _FORMATS, streamed
 from benchmarks.generate import span_tables
-
 from hypocenter.tracer.detect import detect
 from hypocenter.tracer.source import open_source
 
@@ -16,5 +16,6 @@ def test_written_file_is_of_its_format_and_read_whole(name: str, tmp_path: Path)
     _, write = _FORMATS[name]
     write(next(iter(span_tables(256, batch_rows=256))), path)
     with open_source(path) as source:
-        assert detect(source).NAME == name
+        found = detect(source)
+    assert name == found.NAME
     assert streamed(str(path)) == {"rows": 256, "dropped": 0}
