@@ -27,7 +27,7 @@ from .link import Shapes, link_compact
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
 
 # About 500 bytes a span at the peak of linking a slice.
-SLICE_SPANS = 500_000
+SLICE_SPANS = 600_000
 _THREADS = 2
 _BATCH_ROWS = 128 * 1024
 
@@ -76,7 +76,7 @@ def roll_up_segments(
     window
         Spans outside are not read, so a trace across its edge is linked as far as it lies within.
     slice_spans
-        Spans that are linked at once, the bound of memory; it does not change the result.
+        Spans that are linked at once, the bound of memory; about; it does not change the result.
 
     Raises
     ------
@@ -144,15 +144,15 @@ def _spans_by_step(paths: Sequence[Path | str], window: Window | None) -> dict[i
 def _plan(
     paths: Sequence[Path | str], window: Window | None, counts: dict[int, int], slice_spans: int, are_ids_hex: bool
 ) -> Plan:
-    bounds: list[int] = []
-    sizes: list[int] = []
-    for step in sorted(counts):
-        if not sizes or sizes[-1] + counts[step] > slice_spans:
-            bounds.append(step)
-            sizes.append(0)
-        sizes[-1] += counts[step]
-    parts = np.maximum(1, -(-np.array(sizes) // slice_spans))
-    plan = Plan(np.array(bounds), parts, np.empty(0, np.uint64), np.empty(0, np.int64))
+    # Slices of equal size, so that threads end together; a size is exceeded by a step at most.
+    steps = np.array(sorted(counts))
+    spans = np.array([counts[step] for step in steps.tolist()])
+    share = spans.sum() / -(-spans.sum() // slice_spans)
+    number = ((np.cumsum(spans) - spans) // share).astype(np.int64)
+    _, starts, slices = np.unique(number, return_index=True, return_inverse=True)
+    bounds = steps[starts]
+    parts = np.maximum(1, np.rint(np.bincount(slices, spans) / slice_spans)).astype(np.int64)
+    plan = Plan(bounds, parts, np.empty(0, np.uint64), np.empty(0, np.int64))
     if len(bounds) == 1:
         return plan
     schema = pa.schema([("trace", pa.uint64()), ("slice", pa.int32())])
