@@ -116,6 +116,7 @@ def _table(graph: DependencyGraph) -> str:
     return "\n".join([*lines, *([""] if lines else []), f"coverage: {graph.coverage}", ""])
 
 
+_LONGEST_NAME = 200
 _SHOWN_DURATIONS = (("client", "p50"), ("client", "p95"), ("server", "p50"), ("server", "p95"), ("gap", "p50"))
 
 
@@ -138,5 +139,6 @@ def milliseconds(value_s: float) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a name without characters that steer a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+    """Return a name without characters that steer a terminal, cut where one name would widen the lines of all."""
+    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return "".join(c if c.isprintable() else "\ufffd" for c in short)
