@@ -73,7 +73,12 @@ def test_a_recorder_that_is_ended_leaves_no_process_and_no_file(
 ) -> None:
     program("initdb", "postgresql/*/bin/initdb")
     recorder = subprocess.Popen(
-        command(tmp_path, "--baseline", "600"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(tmp_path, "--baseline", "600"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A job in the background of a shell ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         family = wait_for_load(recorder)
