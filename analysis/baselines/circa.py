@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from hypocenter.errors import NotApplicable
 from ..case import Case
 from ..ranking import Ranking
 from .scores import FLOOR, best_by_service, moments, ordered, require_metrics, roles, split
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _ANOMALOUS = 3.0
 _RIDGE = 1e-6
@@ -63,10 +66,7 @@ def _rows(case: Case, role: np.ndarray) -> dict[_Node, int]:
     return found
 
 
-def _parents(service: str, meta: str, rows: dict[_Node, int], graph: object) -> list[_Node]:
-    import networkx as nx
-
-    assert isinstance(graph, nx.DiGraph)
+def _parents(service: str, meta: str, rows: dict[_Node, int], graph: nx.DiGraph[str]) -> list[_Node]:
     callees = list(graph.successors(service)) if service in graph else []
     callers = list(graph.predecessors(service)) if service in graph else []
     if meta == "rate":

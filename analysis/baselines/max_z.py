@@ -2,11 +2,9 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from ..case import Case
 from ..ranking import Ranking
-from .scores import moments, rank_by, require_metrics, scaled, split
+from .scores import mean_shift, rank_by, require_metrics, split
 
 
 class MaxZ:
@@ -19,6 +17,4 @@ class MaxZ:
     def rank(self, case: Case) -> Ranking:
         """Return services by their most anomalous series; a deviation has a floor of 1 % of |mean|, so units cancel."""
         require_metrics(case)
-        normal, abnormal = split(case.metrics, case.alert_ns)
-        mean, deviation = moments(normal)
-        return rank_by(self.name, case, np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)))
+        return rank_by(self.name, case, mean_shift(*split(case.metrics, case.alert_ns)))

@@ -2,11 +2,9 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from ..case import Case
 from ..ranking import Ranking
-from .scores import largest, moments, rank_by, require_metrics, scaled, split
+from .scores import excursion, rank_by, require_metrics, split
 
 
 class NSigma:
@@ -19,6 +17,4 @@ class NSigma:
     def rank(self, case: Case) -> Ranking:
         """Return services by their most anomalous series; a deviation has a floor of 1 % of |mean|, so units cancel."""
         require_metrics(case)
-        normal, abnormal = split(case.metrics, case.alert_ns)
-        mean, deviation = moments(normal)
-        return rank_by(self.name, case, scaled(largest(np.abs(abnormal - mean[:, None])), mean, deviation))
+        return rank_by(self.name, case, excursion(*split(case.metrics, case.alert_ns)))

@@ -10,18 +10,7 @@ from hypocenter.errors import NotApplicable
 
 from ..case import Case
 from ..ranking import Ranking
-from .scores import (
-    EXTERNAL,
-    INTERNAL,
-    best_by_service,
-    largest,
-    moments,
-    ordered,
-    require_metrics,
-    roles,
-    scaled,
-    split,
-)
+from .scores import EXTERNAL, INTERNAL, best_by_service, excursion, ordered, require_metrics, roles, split
 
 
 class Prism:
@@ -41,9 +30,7 @@ class Prism:
         role = roles(case)
         if not np.isin(role, INTERNAL).any():
             raise NotApplicable("no metric of CPU, memory, disk or sockets")
-        normal, abnormal = split(case.metrics, case.alert_ns)
-        mean, deviation = moments(normal)
-        z = scaled(largest(np.abs(abnormal - mean[:, None])), mean, deviation)
+        z = excursion(*split(case.metrics, case.alert_ns))
         inside = best_by_service(case, np.where(np.isin(role, INTERNAL), z, np.nan))
         outside = best_by_service(case, np.where(np.isin(role, EXTERNAL), z, np.nan))
         scores = {}

@@ -60,6 +60,18 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(nothing, np.nan, mean), np.where(nothing, np.nan, np.sqrt(variance))
 
 
+def mean_shift(normal: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+    """Return |change of the mean| of each series in standard deviations of its normal, shape (n_series,)."""
+    mean, deviation = moments(normal)
+    return np.asarray(np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)))
+
+
+def excursion(normal: np.ndarray, abnormal: np.ndarray) -> np.ndarray:
+    """Return the largest |distance from the normal mean| of each series in its standard deviations, (n_series,)."""
+    mean, deviation = moments(normal)
+    return scaled(largest(np.abs(abnormal - mean[:, None])), mean, deviation)
+
+
 def quartiles(values: np.ndarray) -> np.ndarray:
     """Return the quartiles of each series, shape (3, n_series); NaN where nothing is known."""
     found = np.full((3, len(values)), np.nan)
@@ -118,9 +130,7 @@ def symptom_of(case: Case) -> str | None:
     """Return the service that hurts: the given symptom, else the callerless node of the graph that moved most."""
     if case.symptom.entity:
         return case.symptom.entity
-    normal, abnormal = split(case.metrics, case.alert_ns)
-    mean, deviation = moments(normal)
-    moved = best_by_service(case, np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)))
+    moved = best_by_service(case, mean_shift(*split(case.metrics, case.alert_ns)))
     graph = case.call_graph
     entries = [n for n in graph if set(graph.predecessors(n)) <= {"external", n} and n in moved]
     return max(sorted(entries or moved), key=lambda s: moved[s], default=None)
@@ -132,14 +142,13 @@ def symptom_similarity(case: Case, symptom: str | None) -> dict[str, float]:
     Over the normal and the abnormal window together; constant series correlate with nothing (0), unknown ones likewise.
     """
     metrics = case.metrics
-    window = np.concatenate(split(metrics, case.alert_ns), axis=1)
     own = np.flatnonzero((metrics.series.service == symptom).to_numpy())
     found = dict.fromkeys(services_of(case), 0.0)
     if not len(own):
         return found
     normal, abnormal = split(metrics, case.alert_ns)
-    mean, deviation = moments(normal)
-    moved = np.nan_to_num(np.abs(scaled(moments(abnormal)[0] - mean, mean, deviation)), posinf=0.0)
+    window = np.concatenate([normal, abnormal], axis=1)
+    moved = np.nan_to_num(mean_shift(normal, abnormal), posinf=0.0)
     latency = own[roles(case)[own] == "latency"]
     chosen = latency if len(latency) else own
     indicator = chosen[np.argmax(moved[chosen])]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from hypocenter.errors import NotApplicable
 
 from ..case import Case
 from ..ranking import Ranking
-from .scores import ABNORMAL_NS, largest, moments, ordered, scaled, services_of, split
+from .scores import ABNORMAL_NS, excursion, ordered, services_of, split
 
 _SIGMAS = 3.0
 _SLOWER = 3.0
@@ -43,9 +42,7 @@ def _metrics(case: Case) -> pd.Series | None:
     """Return the number of series out of three sigma by service."""
     if not len(case.metrics.time_ns):
         return None
-    normal, abnormal = split(case.metrics, case.alert_ns)
-    mean, deviation = moments(normal)
-    z = scaled(largest(np.abs(abnormal - mean[:, None])), mean, deviation)
+    z = excursion(*split(case.metrics, case.alert_ns))
     return pd.Series(z > _SIGMAS).groupby(case.metrics.series.service.to_numpy()).sum()
 
 
