@@ -31,6 +31,8 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
             "memory_limit": _MEMORY_LIMIT,
             "temp_directory": spill,
             "max_temp_directory_size": _SPILL_LIMIT,
+            # The tables are small; what is large is worked on by threads of its own (`hypocenter.graph.slices`).
+            "threads": 1,
         }
         connection = duckdb.connect(config=settings)
         try:
