@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from hypocenter.semconv import RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES
 
 from .batch import Batch
+from .json_leaves import map_leaves
 from .otlp.attributes import replaced
 from .schema import ATTRIBUTES
 
@@ -57,6 +58,8 @@ _SQL: Final = (
 )
 _Patterns = Sequence[tuple[str, str, str]]
 _CONTENT: Final = {"spans": ("name", "status_message", "events"), "logs": ("body",), "events": ("message",)}
+_DOCUMENTS: Final = {"objects": ("spec", "status")}
+_ANY_HINT: Final = f"{_HINT}|bearer|basic|://|@|eyJ"
 _ATTRIBUTES: Final = {"spans": ("attributes", "resource"), "logs": ("attributes",), "series": ("attributes",)}
 
 
@@ -86,6 +89,11 @@ class Privacy:
                     patterns = (*_TEXT, *_QUERY) if name == "name" else _TEXT
                     masked = _masked(table.column(name).combine_chunks(), patterns)
                     changed["sensitive text masked"] += _differences(table.column(name).combine_chunks(), masked)
+                    table = _replace(table, name, masked)
+                for name in _DOCUMENTS.get(signal, ()):
+                    documents = table.column(name).combine_chunks()
+                    masked = map_leaves(documents, _ANY_HINT, _BY_DEFAULT._treatment)
+                    changed["sensitive text masked"] += _differences(documents, masked)
                     table = _replace(table, name, masked)
             for name in self._hidden_columns:
                 if signal == "spans" and table.num_rows:
@@ -149,6 +157,9 @@ class Privacy:
 
         encoded = texts.dictionary_encode()
         return pa.array(map(digest, encoded.dictionary.to_pylist()), pa.string()).take(encoded.indices)
+
+
+_BY_DEFAULT: Final = Privacy()
 
 
 def _remove(texts: pa.Array) -> pa.Array:

@@ -125,10 +125,13 @@ OBJECTS = pa.schema(
         _column("owner_uid", _TEXT, "uid of the controlling owner"),
         _column("labels", ATTRIBUTES, "labels, JSON values"),
         _column("spec_digest", _TEXT, "digest of the specification; never of a Secret's data"),
-        _column("status", _TEXT, "JSON of the status fields that evidence reads"),
+        _column("status", _TEXT, "JSON of the status, and of what else the server keeps of the object (`metadata`)"),
         _column("valid_from_ns", _INT, "first seen in this version", required=True),
         _column("valid_to_ns", _INT, "replaced or deleted at; null while current"),
         _column("source", _TEXT, "file or endpoint it came from", required=True),
+        _column("spec", _TEXT, "JSON of what the object asks for or holds; of a Secret its type alone"),
+        _column("created_ns", _INT, "creationTimestamp, null for a template"),
+        _column("resource_version", _TEXT, "metadata.resourceVersion, opaque"),
     ]
 )
 

@@ -43,5 +43,6 @@ def test_example_is_recognised_and_yields_what_the_page_says(section: Section) -
     source = Source(section.file_name, decompressed(io.BytesIO(section.content)))
     reader = detect(source)
     batch = concat(decode(source, reader))
-    rows = [f"{batch.tables[s].num_rows} {s}" for s in ("spans", "series", "points", "logs") if batch.table(s).num_rows]
+    signals = ("spans", "series", "points", "logs", "events", "objects")
+    rows = [f"{batch.tables[s].num_rows} {s}" for s in signals if batch.table(s).num_rows]
     assert (reader.NAME, ", ".join(rows) or "nothing") == (section.name, section.yields)

@@ -54,7 +54,7 @@ def test_edited_example_is_read_or_refused(reader: Reader, edits: list[tuple[int
     read_or_refuse(reader, example.file_name, edited(example.content, edits))
 
 
-(MAP,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+MAP, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 METRICS_MAP = """
 signal: metrics
 columns: {name: kpi, time_ns: {column: t, unit: s}, value: v, service: cmdb_id}
