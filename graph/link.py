@@ -29,9 +29,10 @@ _CALLS = (
 )
 _UNLINKED = "trace_id span_id service start_ns reason"
 _VISITS = (
-    "trace_id span_id parent_span_id service namespace pod instance node operation parent_operation parent_service "
-    "kind given_kind status is_error start_ns duration_ns parent_start_ns parent_duration_ns exclusive_ns has_parent "
-    "is_missing_parent is_entry has_remote_child has_server_child adjusted_milli peer peer_kind"
+    "trace_id span_id parent_span_id service namespace version environment cluster pod instance node operation "
+    "parent_operation parent_service kind given_kind status is_error start_ns duration_ns parent_start_ns "
+    "parent_duration_ns exclusive_ns has_parent is_missing_parent is_entry has_remote_child has_server_child "
+    "adjusted_milli peer peer_kind"
 )
 # Which flag tells that a number is known.
 CALL_NUMBERS = {

@@ -44,8 +44,9 @@ OPERATIONS = _schema(
     "count adjusted_milli errors missing_parents",
     histograms="duration exclusive",
 )
+_REPLICA = ["namespace", "version", "environment", "cluster", "pod", "instance", "node"]
 INSTANCES = _schema(
-    {"service": _TEXT, "namespace": _TEXT, "pod": _TEXT, "instance": _TEXT, "node": _TEXT},
+    dict.fromkeys(["service", *_REPLICA], _TEXT),
     "count adjusted_milli requests errors",
     histograms="duration exclusive",
 )
@@ -64,7 +65,8 @@ class Rollups:
       ``server_errors``; ``gap``: client less server duration, negative under clock skew or for asynchronous calls;
       ``queue``: time in the broker; ``missing_parents``: calls whose caller's span was not recorded.
     - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none).
-    - ``instances``: spans of one replica; ``requests``, ``errors`` and ``duration`` are those that came from elsewhere.
+    - ``instances``: spans of one replica and version; ``requests``, ``errors`` and ``duration`` are those that came
+      from elsewhere.
     - ``unlinked``: spans that are no side of a call, by reason. ``edges.client_count + edges.server_count +
       unlinked.count`` is the number of spans.
     """
@@ -116,7 +118,7 @@ _CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_
 _CALL_DIMS = ["caller", "caller_kind", "callee", "callee_kind", "matched", *_CALL_FLAGS]
 _CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns"]
 _VISIT_FLAGS = ["is_error", "is_missing_parent", "is_entry"]
-_VISIT_DIMS = ["service", "namespace", "pod", "instance", "node", "operation", "kind", *_VISIT_FLAGS]
+_VISIT_DIMS = ["service", *_REPLICA, "operation", "kind", *_VISIT_FLAGS]
 _VISIT_NUMBERS = ["start_ns", "adjusted_milli", "duration_ns", "exclusive_ns"]
 
 

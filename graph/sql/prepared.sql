@@ -17,15 +17,15 @@ parts as (
                 when message_operation in ('settle', 'ack', 'nack') then 'messaging-settle' end as aside
     from messaging
 )
-select r.* exclude (kind, part, aside, service, name, is_messaging, message_operation, service_namespace, peer_service,
-                    peer_address, db_system, db_name, messaging_system, messaging_destination, messaging_operation,
-                    http_status, has_error_type),
+select r.* exclude (kind, part, aside, service, name, is_messaging, message_operation, service_namespace,
+                    service_version, peer_service, peer_address, db_system, db_name, messaging_system,
+                    messaging_destination, messaging_operation, http_status, has_error_type),
        -- A name that several namespaces use is told apart by them, any other stays as its owners know it.
        case when r.service is null then 'unknown_service'
             when a.service is not null and r.service_namespace is not null
             then r.service_namespace || '/' || r.service
             else r.service end as service,
-       service_namespace as namespace, name as operation,
+       service_namespace as namespace, service_version as version, name as operation,
        -- A database call needs no kind to be recognised.
        cast(case when part = 0 and (db_system is not null or db_name is not null) then 3 else part end as tinyint)
            as part,

@@ -13,8 +13,8 @@ with kinds as (
     from stands s join pairs q on s.pair = q.pair join profiles c on q.profile = c.profile
     left join profiles p on q.parent_profile = p.profile
 )
-select stand, service, namespace, pod, instance, node, operation, parent_operation, parent_service, kind, given_kind,
-       status, is_error, has_parent, is_missing_parent, is_entry, has_remote_child, arrivals > 0 as has_server_child,
+select stand, service, namespace, version, environment, cluster, pod, instance, node, operation, parent_operation,
+       parent_service, kind, given_kind, status, is_error, has_parent, is_missing_parent, is_entry, has_remote_child, arrivals > 0 as has_server_child,
        peer, peer_kind,
        -- A producer's call ends at the broker; any other client span without an arrival ends at a virtual node.
        kind in (3, 4) and peer is not null and (kind = 4 or arrivals = 0) as is_open,

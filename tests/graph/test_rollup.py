@@ -95,6 +95,14 @@ def test_requests_of_an_instance_are_those_from_elsewhere() -> None:
     assert cart["duration"] == [{"bucket": bucket(60), "count": 1}]
 
 
+def test_instances_tell_version_environment_and_cluster() -> None:
+    told = {"service_version": "1.4", "environment": "prod", "cluster": "eu"}
+    spans = [span("t", "a", None, "web", SERVER, T0, **told), span("u", "a", None, "web", SERVER, T0 + 1)]
+    names = ("version", "environment", "cluster", "count")
+    found = [tuple(row[name] for name in names) for row in rolled(spans).instances.to_pylist()]
+    assert found == [("1.4", "prod", "eu", 1), (None, None, None, 1)]
+
+
 def test_longer_steps_and_totals_add_up() -> None:
     found = rolled(call("t", T0 + 5 * SECOND_NS) + call("u", T0 + 45 * SECOND_NS) + call("v", T0 + 70 * SECOND_NS))
     assert [(e["time_ns"], e["count"]) for e in to_steps(found, MINUTE_NS).edges.to_pylist()] == [
