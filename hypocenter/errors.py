@@ -21,6 +21,14 @@ class SourceError(HypocenterError):
         self.retryable = retryable
 
 
+class Overloaded(SourceError):
+    """More comes in than can be made durable in time; try again after ``retry_after_s``."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, retryable=True)
+        self.retry_after_s = retry_after_s
+
+
 class GraphError(HypocenterError):
     """Telemetry cannot be turned into a graph, e.g. a window that ends before it starts."""
 
