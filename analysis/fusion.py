@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from .evidence.finding import Evidence
-from .onset import BASELINE_NS, Split
+from .onset import BASELINE_NS, SECOND_NS, Split
 
 # No kind is infallible: beyond this many nats more of the same says little.
 _CEILING = 20.0
+# An origin explains nothing that began before it. Onsets are known to about this, and chance shows this many nats.
+_EARLIER_NS = 30 * SECOND_NS
+_CHANCE_NATS = 5.0
+_LATE_NATS = 4.0  # two failures at once happen, so a later one is not ruled out
 
 
 @dataclass(frozen=True)
 class Posterior:
     """``nats`` (n_splits, n_services) of evidence; ``probability`` (n_services,) sums to 1 less that of no origin.
 
-    ``score`` (n_services,) is the nats with the onset summed out; ``onset`` the index of the split at which the
-    evidence about each service begins.
+    ``score`` (n_services,) is the nats with the onset summed out, less what began before and so is not explained;
+    ``onset`` the index of the split at which the evidence about each service begins.
     """
 
     splits: Sequence[Split]
@@ -44,10 +48,21 @@ def fuse(
     prior = np.array([split.log_prior for split in splits])
     prior = prior - np.logaddexp.reduce(prior)
     joint = nats + prior[:, None]
-    score = np.logaddexp.reduce(joint, axis=0)
+    onset = np.argmax(nats * _balance(splits)[:, None], axis=0)
+    score = np.logaddexp.reduce(joint, axis=0) - _late(nats, splits, onset)
     weight = np.append(score, nothing_nats)
     probability = np.exp(weight - np.logaddexp.reduce(weight))[:-1]
-    return Posterior(splits, nats, parts, score, probability, np.argmax(nats * _balance(splits)[:, None], axis=0))
+    return Posterior(splits, nats, parts, score, probability, onset)
+
+
+def _late(nats: np.ndarray, splits: Sequence[Split], onset: np.ndarray) -> np.ndarray:
+    """Return the nats against each service for strong evidence about others that began clearly before its own."""
+    began = np.array([splits[at].onset_ns for at in onset])
+    strong = np.maximum(nats[onset, np.arange(len(onset))] - _CHANCE_NATS, 0.0)
+    order = np.argsort(began, kind="stable")
+    # The strongest of the first k services to begin, k = 0, 1, ...
+    so_far = np.append(0.0, np.maximum.accumulate(strong[order]))
+    return np.asarray(np.minimum(so_far[np.searchsorted(began[order], began - _EARLIER_NS)], _LATE_NATS))
 
 
 def _balance(splits: Sequence[Split]) -> np.ndarray:

@@ -23,7 +23,7 @@ _MS = 1e6
 _PRIOR_VARIANCE = 0.25  # of log milliseconds: standard deviation 0.5
 _PRIOR_WEIGHT = 3.0
 _MIN_VISITS = 50
-_FEWEST = 3
+_FEWEST = 2
 _AS_A_RULE = 0.3
 # Two recordings of one system differ by this much in log time at least.
 _MIN_DRIFT = 0.05
