@@ -22,7 +22,7 @@ def read(tmp_path: Path, map_text: str, content: str) -> Batch:
 
 
 def test_the_map_of_the_page_names_spans(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     header = "TraceId,SpanId,ParentId,cmdb_id,operation,timestamp,duration,type,zone,flag"
     rows = [f"T,1,,web,get,{MS}.5,12.25,entry,eu,", f"T,2,1,cart,get,{MS},7,Other,,x", "T,,1,cart,get,soon,7,Exit,,"]
     batch = read(tmp_path, example, "\n".join([header, *rows]))

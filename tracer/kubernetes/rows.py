@@ -81,8 +81,9 @@ def version_digest(row: Mapping[str, Any]) -> str:
 
 
 def gone_row(row: Mapping[str, Any], at_ns: int) -> dict[str, Any]:
-    """Return the row that ends an object: its last version, empty in time, deleted at ``at_ns``."""
-    return {**row, "valid_from_ns": at_ns, "valid_to_ns": at_ns}
+    """Return the row that ends an object: who it was, deleted at ``at_ns``, nothing of what it held."""
+    who = {name: row.get(name) for name in ("kind", "uid", "namespace", "name", "owner_uid", "source")}
+    return {**who, "valid_from_ns": at_ns, "valid_to_ns": at_ns}
 
 
 def event_row(event: Mapping[str, Any], source: str) -> dict[str, Any]:
