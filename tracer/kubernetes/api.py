@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -58,7 +59,7 @@ class Api:
         response = self._get(path, parameters, accept, _READ_S)
         try:
             found = orjson.loads(response.data)
-        except (orjson.JSONDecodeError, *_broken()) as error:
+        except _broken() as error:
             raise Refused(0, f"{path}: {error}") from error
         if not isinstance(found, dict):
             raise Refused(0, f"{path}: the answer is no list")
@@ -79,7 +80,7 @@ class Api:
                     yield orjson.loads(line)
                 if len(held) > LINE_LIMIT_BYTES:
                     raise Refused(0, f"{path}: an event is longer than 64 MiB")
-        except (orjson.JSONDecodeError, *_broken()) as error:
+        except _broken() as error:
             raise Refused(0, f"{path}: {error}") from error
         finally:
             opened.hold(None)
@@ -128,15 +129,15 @@ class Opened:
 
     def _end(self) -> None:
         if self._response is not None:
-            try:
+            with suppress(OSError, ValueError):  # it has ended by itself
                 self._response.shutdown()
-            except (OSError, ValueError):  # it has ended by itself
-                pass
 
 
 def _client(kubeconfig: str | None, context: str | None) -> Any:
-    from kubernetes import client, config
+    from kubernetes import client
+    from kubernetes import config as untyped
 
+    config: Any = untyped
     configuration = client.Configuration()
     try:
         if kubeconfig is None and context is None:
@@ -157,7 +158,7 @@ def _client(kubeconfig: str | None, context: str | None) -> Any:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """Return what a lost connection raises."""
+    """Return what a lost connection and an answer that is not JSON raise."""
     import urllib3.exceptions
     from kubernetes.client.exceptions import ApiException
 
@@ -167,7 +168,8 @@ def _broken() -> tuple[type[Exception], ...]:
 def _reason(response: Any) -> str:
     """Return the message of a Status, bounded."""
     try:
-        message = orjson.loads(response.data).get("message")
-    except (orjson.JSONDecodeError, AttributeError, *_broken()):
-        message = None
+        status = orjson.loads(response.data)
+    except _broken():
+        status = None
+    message = status.get("message") if isinstance(status, dict) else None
     return str(message or response.reason or "")[:300]

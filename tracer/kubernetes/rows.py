@@ -34,7 +34,7 @@ def object_row(
     seen_ns
         Since when it is known in this version; None is the latest time that the object itself carries.
     kind
-        Its kind where the object does not say it, as the items of a list.
+        Its kind where the object does not say it: the items of a list, metadata alone.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def object_row(
     TypeError, ValueError
         It is no Kubernetes object.
     """
-    named = obj["kind"] if kind is None else obj.get("kind") or kind
+    named = obj["kind"] if kind is None else kind
     if not isinstance(named, str) or not _KIND.fullmatch(named):
         raise ValueError("kind is no name of a kind")
     metadata = obj["metadata"]
@@ -161,7 +161,11 @@ def decode(
         for one in _unwrapped(value):
             try:
                 is_event = (one.get("kind") or kind) == "Event"
-                row = event_row(one, source) if is_event else object_row(one, source, seen_ns, kind=kind)
+                row = (
+                    event_row(one, source)
+                    if is_event
+                    else object_row(one, source, seen_ns, kind=one.get("kind") or kind)
+                )
                 _check_texts(row)
             except Untimed as error:
                 counted.drop("Kubernetes object without a time (say --time)", f"{place}: {error}")
