@@ -14,6 +14,7 @@ from .evaluate import evaluate
 from .export import export
 from .graph import graph
 from .ingest import ingest
+from .pull import pull
 from .rank import rank
 from .report import report
 from .store import store
@@ -23,6 +24,7 @@ app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False,
 # In the order in which a newcomer meets them.
 for command in (demo, ingest, graph, diff, trace, doctor, rank, report, export, evaluate):
     app.command()(command)
+app.add_typer(pull)
 app.add_typer(store)
 
 

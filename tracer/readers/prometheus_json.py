@@ -91,7 +91,7 @@ def _samples(book: SeriesBook, result: Mapping[str, Any]) -> tuple[pd.DataFrame,
     values = to_numbers(pa.array([str(pair[1]) for pair in pairs], pa.string()))
     if values.null_count:
         raise ValueError("a sample is no number")
-    found = [(_time_ns(at), _histogram(one)) for at, one in native]
+    found = [(_time_ns(at), histogram_json(one)) for at, one in native]
     frame = no_samples()
     if pairs or not native:
         column = book.column_of(name, labels)
@@ -109,7 +109,7 @@ def _time_ns(seconds: Any) -> int:
     return round(seconds * 1000) * 10**6  # Prometheus keeps milliseconds
 
 
-def _histogram(value: Mapping[str, Any]) -> str:
+def histogram_json(value: Mapping[str, Any]) -> str:
     """Return a native histogram as one of explicit bounds; between its sparse buckets are empty ones."""
     bounds: list[float] = []
     counts: list[float] = []
