@@ -15,7 +15,7 @@ from ..source import Source
 
 def decoded(reader: Reader, name: str, body: bytes) -> Iterator[Batch]:
     """Yield what ``reader`` reads from a body; ``name`` is the source of its rows. DecodeError as the reader raises."""
-    return reader.read(Source(name, io.BufferedReader(io.BytesIO(body))))  # type: ignore[arg-type]
+    return reader.read(Source(name, io.BufferedReader(io.BytesIO(body))))
 
 
 def without(batch: Batch, traces: set[str]) -> Batch:

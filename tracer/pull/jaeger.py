@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..batch import Batch, Tally, concat
@@ -60,9 +61,8 @@ def _traces(
     asked = list(services) or known
     seen: set[str] = set()
     for number, service in enumerate(asked):
-        for piece, batch, is_whole in split(
-            window, _SHORTEST_NS, lambda piece, of=service: _ask(server, is_v3, of, piece, limit), limit
-        ):
+        ask = partial(_ask, server, is_v3, service, limit)
+        for piece, batch, is_whole in split(window, _SHORTEST_NS, ask, limit):
             tally = Tally()
             if not is_whole:
                 tally.drop("traces beyond the limit", f"{server.base}: {service} in {piece}")
@@ -76,20 +76,19 @@ def _traces(
 
 def _services(server: Server) -> tuple[bool, list[str]]:
     """Return whether the server has the stable API, and its services."""
+    is_v3 = True
     try:
-        answer, is_v3 = server.json("/api/v3/services"), True
-        listed = answer["services"] if isinstance(answer, dict) else None
+        answer = server.json("/api/v3/services")
     except NotThere:
-        answer, is_v3 = server.json("/api/services"), False
-        listed = (answer["data"] or []) if isinstance(answer, dict) and "data" in answer else None
-    except KeyError:
-        listed = []
+        is_v3, answer = False, server.json("/api/services")
+    # An empty list is left out by one and null in the other.
+    listed = (answer.get("services" if is_v3 else "data") or []) if isinstance(answer, dict) else None
     if not isinstance(listed, list):
         raise NotThere(f"{server.base}: not a Jaeger: it lists no services; check the address")
     return is_v3, sorted(str(one) for one in listed)
 
 
-def _ask(server: Server, is_v3: bool, service: str, piece: Window, limit: int) -> tuple[Batch, int]:
+def _ask(server: Server, is_v3: bool, service: str, limit: int, piece: Window) -> tuple[Batch, int]:
     params: dict[str, Any]
     if is_v3:
         params = {

@@ -162,22 +162,17 @@ def _plain(
     rows = np.repeat(row_of, lengths)
     numbers, parts = np.repeat(is_number, lengths), np.repeat(is_part, lengths)
     ids = pa.array(book.ids, pa.string())
-    exemplar: list[str | None] | None = None
-    if noted:
-        exemplar = [None] * len(times)
-        for place, text in noted.items():
-            exemplar[place] = text
+    exemplar = np.full(len(times) if noted else 0, None, object)
+    for place, text in noted.items():
+        exemplar[place] = text
     given: dict[str, object] = {
         "series_id": ids.take(pa.array(rows[numbers])),
         "time_ns": times[numbers],
         "value": values[numbers],
     }
-    if exemplar is not None:
-        given["histogram"] = [
-            None if text is None else f'{{"exemplars":[{text}]}}'
-            for text, is_one in zip(exemplar, numbers.tolist(), strict=True)
-            if is_one
-        ]
+    if noted:
+        texts = exemplar[numbers].tolist()
+        given["histogram"] = [None if text is None else f'{{"exemplars":[{text}]}}' for text in texts]
     tables = [table_of(POINTS, given, int(numbers.sum()))]
     at = [rows[numbers]]
     when = [times[numbers]]
@@ -189,7 +184,7 @@ def _plain(
                 "value": values[parts],
                 "part": pd.Categorical(np.repeat([c.part if c else "" for c in columns], lengths)[parts]),
                 "bound": np.repeat([c.bound if c else np.nan for c in columns], lengths)[parts],
-                "exemplar": None if exemplar is None else np.array(exemplar, object)[parts],
+                "exemplar": exemplar[parts] if noted else None,
             }
         )
         table = parts_to_points(book, frame, tally)

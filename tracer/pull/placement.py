@@ -1,7 +1,7 @@
 """Whom the metrics of the platform describe: kube-state-metrics says where a pod runs and which workload owns it.
 
-The labels ``service`` and ``job`` of cAdvisor, kubelet, kube-state-metrics and node-exporter name what scrapes, not what
-is measured; a pod's owner, a node's name and the address of a node-exporter are joined here from info series.
+The labels ``service`` and ``job`` of cAdvisor, kubelet, kube-state-metrics and node-exporter name what scrapes, not
+what is measured; a pod's owner, a node's name and the address of a node-exporter are joined here from info series.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Placement:
     def place(self, series: pa.Table) -> pa.Table:
         """Return the series with service, pod and node as the platform tells them; the others stay as they are."""
         columns = {name: series[name].to_pylist() for name in ("service", "pod", "node")}
-        for row, (name, pairs) in enumerate(zip(series["name"].to_pylist(), series["attributes"].to_pylist(), strict=True)):
+        for row, (name, pairs) in enumerate(
+            zip(series["name"].to_pylist(), series["attributes"].to_pylist(), strict=True)
+        ):
             labels = {key: str(orjson.loads(text)) for key, text in pairs}
             space = _own(labels, "namespace") or ""
             service, pod, node = (columns[column][row] for column in columns)

@@ -184,5 +184,3 @@ def put(sink: Sink, batch: Batch, stop: threading.Event) -> bool:
 def _ended(alert: Alert, now_ns: int) -> Alert:
     end_ns = now_ns // SECOND_NS * SECOND_NS
     return Alert(alert.fingerprint, alert.start_ns, end_ns, alert.labels, alert.annotations, alert.state)
-
-

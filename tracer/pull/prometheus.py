@@ -48,7 +48,8 @@ class Client(Server):
     def __init__(self, url: str, access: Access) -> None:
         super().__init__(url, access, "Prometheus")
         self.warnings: list[str] = []
-        self.api = PrometheusConnect(self.base, session=self, retry=self.retry)
+        connect: Any = PrometheusConnect
+        self.api = connect(self.base, session=self, retry=self.retry)
 
     def parsed(self, body: bytes, content_type: str, place: str) -> Any:
         """Return the JSON of an answer; SourceError when no Prometheus answers in that form."""

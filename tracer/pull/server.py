@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util import Retry
 
 from hypocenter.errors import SourceError
@@ -72,9 +73,7 @@ class Server(requests.Session):
             self.cert = (access.cert_file, access.key_file) if access.key_file else access.cert_file
         if access.tenant:
             self.headers["X-Scope-OrgID"] = access.tenant
-        self.retry = Retry(
-            total=2, read=0, backoff_factor=0.3, status_forcelist=(429, 502, 504), raise_on_status=False
-        )
+        self.retry = Retry(total=2, read=0, backoff_factor=0.3, status_forcelist=(429, 502, 504), raise_on_status=False)
         self.mount(self.base, HTTPAdapter(max_retries=self.retry))
 
     def read(self, path: str, params: Mapping[str, Any] | None = None, accept: str = "application/json") -> bytes:
@@ -108,7 +107,8 @@ class Server(requests.Session):
         if not answer.ok:
             raise self._refusal(answer.status_code, body, place)
         answer._content, answer._content_consumed = body, True
-        answer.json = lambda **_: self.parsed(body, answer.headers.get("Content-Type", "no type"), place)
+        content_type = answer.headers.get("Content-Type", "no type")
+        setattr(answer, "json", lambda **_: self.parsed(body, content_type, place))  # noqa: B010  of one answer
         return answer
 
     def parsed(self, body: bytes, content_type: str, place: str) -> Any:
@@ -153,7 +153,7 @@ class Server(requests.Session):
         return SourceError(f"{place}: answered with {status}: {told}; {remedy}", retryable=is_passing)
 
 
-class _Credentials(requests.auth.AuthBase):
+class _Credentials(AuthBase):
     """Sets the header from files as they are now; without any, what a .netrc says is not used either."""
 
     def __init__(self, access: Access, given: tuple[str, str] | None) -> None:
@@ -165,9 +165,9 @@ class _Credentials(requests.auth.AuthBase):
             request.headers["Authorization"] = f"Bearer {_secret(access.bearer_token_file)}"
         elif access.username:
             password = _secret(access.password_file) if access.password_file else ""
-            requests.auth.HTTPBasicAuth(access.username, password)(request)
+            HTTPBasicAuth(access.username, password)(request)
         elif self._given:
-            requests.auth.HTTPBasicAuth(*self._given)(request)
+            HTTPBasicAuth(*self._given)(request)
         return request
 
 

@@ -13,6 +13,7 @@ from ..window import SECOND_NS, parse_time
 from .server import Access
 
 _ACCESS: Final = {one.name for one in fields(Access)} - {"timeout_s"}
+_TYPES: Final[dict[str, type]] = {"insecure_skip_verify": bool, "max_bytes": int}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
 _LISTS: Final = {"match", "queries", "services"}
 # Keys of all sections, and of one; durations in text such as 15s.
@@ -52,7 +53,10 @@ class Settings:
         allowed = _COMMON | _ACCESS | KEYS[kind]
         if unknown := sorted(set(map(str, given)) - allowed):
             raise SourceError(f"{kind}: unknown key {unknown[0]}; known: {', '.join(sorted(allowed))}")
-        access = {key: given[key] for key in _ACCESS if given.get(key) is not None}
+        access: dict[str, Any] = {key: given[key] for key in _ACCESS if given.get(key) is not None}
+        for key, value in access.items():
+            if not isinstance(value, _TYPES.get(key, str)):
+                raise SourceError(f"{kind}: {key}: expected {_TYPES.get(key, str).__name__}, got another type")
         if given.get("timeout") is not None:
             access["timeout_s"] = duration_ns(given["timeout"], f"{kind}: timeout") / SECOND_NS
         more = {key: _listed(kind, key, given[key]) for key in KEYS[kind] if given.get(key) is not None}
