@@ -22,7 +22,7 @@ from .evidence.series import Series, read_series
 from .evidence.signals import Signals
 from .evidence.silence import Silence
 from .evidence.structure import Structure
-from .evidence.visits import STEP_NS, Clock, Visits, read_visits
+from .evidence.visits import MANY_ORPHANS, STEP_NS, Clock, Visits, read_visits
 from .fusion import Posterior, fuse
 from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, Split, grid
 from .propagation import Propagation
@@ -86,7 +86,8 @@ def gather(
             np.bincount(visits.service[part & (visits.service >= 0)], minlength=len(services))
             for part in _sides(visits)
         ]
-        traced = (seen[0] > 0) & (seen[1] > 0)
+        # Where spans are lost, metrics may see what is left of a thinly called service better.
+        traced = (seen[0] > 0) & (seen[1] > 0) & (visits.orphans < MANY_ORPHANS)
         written = LogLines(visits, quiet_logs, logs)
         structure = Structure(visits)
         if written.not_checked is None:

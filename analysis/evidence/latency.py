@@ -17,7 +17,7 @@ from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER
 from ..onset import Split
 from .finding import Told
 from .star import Star, star_of
-from .visits import Visits, keys_of
+from .visits import MANY_ORPHANS, Visits, keys_of
 
 _MS = 1e6
 _PRIOR_VARIANCE = 0.25  # of log milliseconds: standard deviation 0.5
@@ -88,7 +88,7 @@ class Latency:
         client = np.isin(v.kind, (KIND_CLIENT, KIND_PRODUCER))
         to_peer = client & (v.peer >= 0) & ~v.has_server_child
         # A call whose server span was lost would pass for the caller's own work.
-        local = ~to_peer & ~(client & v.has_remote_child) & ~_answered(v)
+        local = ~to_peer & ~(client & v.has_remote_child) & ~_answered(v) & ~_lacks_children(v)
         above = np.where(v.parent >= 0, v.operation[v.parent], -1)
         self._key, self._first = keys_of(v.service, v.operation, above)
         self._own = Moments.of(v, self._key, len(self._first), local, v.exclusive_ns)
@@ -102,6 +102,8 @@ class Latency:
         gap = np.where(to_peer, v.duration_ns, v.duration_ns[v.parent] - v.duration_ns)
         self._gap = Moments.of(v, self._edge_key, len(self._edge_first), edge, gap)
         self._caller, self._callee = caller[self._edge_first], callee[self._edge_first]
+        # What each way to a callee shows too seldom, all of them together may show.
+        self._all_ways = Moments.of(v, callee, len(v.services), edge & (caller != callee), gap)
         self.not_checked = None if len(v) - v.n_quiet >= _MIN_VISITS else f"only {len(v) - v.n_quiet} spans"
 
     def _decompose(self, split: Split) -> tuple[np.ndarray, np.ndarray, Star]:
@@ -110,7 +112,11 @@ class Latency:
         shift = np.nan_to_num(self._own.shifts(self._visits, split))
         own, key = _largest(shift, self._visits.service[self._first], n)
         gaps = self._gap.shifts(self._visits, split)
-        known = np.isfinite(gaps) & (self._caller >= 0) & (self._callee >= 0) & (self._caller != self._callee)
+        known = (self._caller >= 0) & (self._callee >= 0) & (self._caller != self._callee)
+        told = np.bincount(self._callee[known & np.isfinite(gaps)], minlength=n) > 0
+        together = self._all_ways.shifts(self._visits, split)
+        gaps = np.where(known & ~told[self._callee], together[self._callee], gaps)
+        known &= np.isfinite(gaps)
         pair, first = keys_of(self._caller[known], self._callee[known])
         best = np.full(len(first), -np.inf)
         np.maximum.at(best, pair, gaps[known])
@@ -150,6 +156,18 @@ def _largest(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray,
     index[group[order]] = order  # the last one written is the largest
     top = np.where(index >= 0, values[index] if len(values) else 0.0, 0.0)
     return np.maximum(top, 0.0), index
+
+
+def _lacks_children(visits: Visits) -> np.ndarray:
+    """Return, where spans are lost, the visits with fewer children than usual: their time passes for the parent's."""
+    if visits.orphans < MANY_ORPHANS:
+        return np.zeros(len(visits), bool)
+    children = np.bincount(visits.parent[visits.parent >= 0], minlength=len(visits))
+    key, first = keys_of(visits.service, visits.operation)
+    order = np.lexsort((children, key))
+    size = np.bincount(key, minlength=len(first))
+    middle = np.cumsum(size) - size + (size - 1) // 2
+    return np.asarray(children < children[order[middle]][key])
 
 
 def _answered(visits: Visits) -> np.ndarray:

@@ -13,10 +13,9 @@ import numpy as np
 
 from ..onset import Split
 from .bayes import log_mean_exp_by, log_onset_factor
-from .visits import Visits, keys_of
+from .visits import MANY_ORPHANS, Visits, keys_of
 
 Change = Literal["any", "more", "less"]
-_MANY_ORPHANS = 0.05
 _RARER = 0.2  # a share of failures that falls by this much is an outage that ends
 
 
@@ -117,7 +116,7 @@ class Presence:
         if not tested.any():
             return np.zeros(n)
         nats, service = nats[tested], self.service[tested]
-        if self.visits.orphans < _MANY_ORPHANS:
+        if self.visits.orphans < MANY_ORPHANS:
             return np.asarray(np.maximum(log_mean_exp_by(nats, service, n), 0.0))
         # Lost spans cut the ways to an operation in pieces: it may have changed on all of them, or on one.
         group, first = keys_of(service, self.visits.operation[self.example][tested], self.item[tested])

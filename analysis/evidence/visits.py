@@ -17,6 +17,7 @@ STEP_NS = 5 * SECOND_NS
 _SETTLE_NS = 5 * SECOND_NS  # traces cut at a recording's end look like vanished calls
 _MAX_CELLS = 2 * 10**7
 _MAX_DEPTH = 64
+MANY_ORPHANS = 0.05  # share of visits without their parent from which on spans count as lost
 # Enough to tell the callers of a call apart; longer chains break where a span is lost.
 _ANCESTORS = 8
 
