@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,13 @@ from hypocenter.errors import GraphError
 from ..tracer.window import SECOND_NS, Window
 from .calls import Calls
 from .coverage import Coverage
-from .rollup import STEP_NS, Rollups, cut
+from .rollup import STEP_NS, Rollups, cut, empty
 from .rollup import merge as merge_rollups
+from .sampling_bias import is_unmarked_sample
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import networkx as nx
     import plotly.graph_objects as go
 
@@ -32,12 +35,13 @@ EDGE_COLUMNS = [
     *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
     *("client_count", "client_errors", "server_count", "server_errors", "missing_parents"),
     *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
-    *("queue_p50_s", "queue_p95_s", "known_from"),
+    *("queue_p50_s", "queue_p95_s", "known_from", "rate_from", "errors_from", "durations_from"),
 ]
 NODE_COLUMNS = [
     *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
     *("server_p50_s", "server_p95_s", "calls_made"),
 ]
+_SUMMED = ["count", "adjusted_count", "rate_per_s", "errors"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,21 @@ class DependencyGraph:
 
     An edge is caller -> callee, and its kind is that of the callee (``entry`` where the caller is outside). ``count``
     is what was seen, ``adjusted_count`` undoes sampling, ``rate_per_s`` is the adjusted count over the window.
-    ``errors`` are calls in which either side failed; ``client_count`` and ``server_count`` say of how many calls that
-    side was recorded. Missing means unknown, never zero: an edge whose client side was not recorded has neither client
-    errors nor a client duration. Durations are seconds; the gap is client less server duration, the queue the time in a
-    broker.
+    ``errors`` are seen calls in which either side failed, ``error_ratio`` their share; ``client_count`` and
+    ``server_count`` say of how many calls that side was recorded. Missing means unknown, never zero: an edge whose
+    client side was not recorded has neither client errors nor a client duration. Durations are seconds; the gap is
+    client less server duration, the queue the time in a broker.
+
+    ``told`` is what metrics tell of calls. They give the edges that spans lack, and where spans are a sample that does
+    not say so (`hypocenter.graph.sampling_bias.is_unmarked_sample`) also ``adjusted_count``, ``rate_per_s`` and
+    ``error_ratio``; ``rate_from``, ``errors_from`` and ``durations_from`` name the source of each.
+
+    A graph without ``windows`` came from a file that tells no times: rates, errors and durations are unknown.
     """
 
     rollups: Rollups
     windows: tuple[Window, ...]
-    told_by_metrics: frozenset[tuple[str, str]] = frozenset()
+    told: Rollups = field(default_factory=empty)
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
@@ -81,23 +91,30 @@ class DependencyGraph:
         whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
         return cls.of(rollups(store, whole), whole).with_metrics(from_metrics.read(store, whole))
 
-    def with_metrics(self, told: Rollups) -> DependencyGraph:
-        """Return the graph with the edges of `hypocenter.graph.from_metrics` that it lacks.
+    @classmethod
+    def from_file(cls, path: Path | str) -> DependencyGraph:
+        """Return the graph of a file that holds one (docs/formats.md, dependency-graph), such as Jaeger's dependencies.
 
-        An edge that spans show as well keeps what they say, since both tell of the same calls; ``known_from`` names
-        both.
+        Raises
+        ------
+        DecodeError
+            If the file is none of these forms.
+        SourceError
+            If it cannot be read.
         """
-        table = told.edges
-        pairs = list(zip(table["caller"].to_pylist(), table["callee"].to_pylist(), strict=True))
-        traced = set(zip(self.calls.ends["source"], self.calls.ends["target"], strict=True))
-        missing = table.filter(pa.array([pair not in traced for pair in pairs], pa.bool_()))
-        edges = pa.concat_tables([self.rollups.edges, missing])
-        rollups = replace(self.rollups, edges=edges)
-        return replace(self, rollups=rollups, told_by_metrics=self.told_by_metrics | frozenset(pairs))
+        from .from_file import read
+
+        return cls(read(path), ())
+
+    def with_metrics(self, told: Rollups) -> DependencyGraph:
+        """Return the graph that also knows what metrics tell (`hypocenter.graph.from_metrics`)."""
+        return replace(self, told=merge_rollups([self.told, told]))
 
     @property
     def window(self) -> Window:
-        """From the first to the last moment that the graph speaks of."""
+        """From the first to the last moment that the graph speaks of; GraphError if it tells no times."""
+        if not self.windows:
+            raise GraphError("this graph came from a file without times, and has no window")
         return Window(self.windows[0].start_ns, self.windows[-1].end_ns)
 
     @property
@@ -112,14 +129,25 @@ class DependencyGraph:
 
     def merge(self, other: DependencyGraph) -> DependencyGraph:
         """Return the graph of both; associative and commutative. The two must not hold the same spans."""
-        rollups = merge_rollups([self.rollups, other.rollups])
-        told = self.told_by_metrics | other.told_by_metrics
-        return DependencyGraph(rollups, _union(self.windows + other.windows), told)
+        if bool(self.windows) != bool(other.windows):
+            raise GraphError("a graph of a window cannot be merged with one from a file, which tells no times")
+        told = merge_rollups([self.told, other.told])
+        return DependencyGraph(merge_rollups([self.rollups, other.rollups]), _union(self.windows + other.windows), told)
+
+    @cached_property
+    def known(self) -> pa.Table:
+        """The rows of the edge rollup: those of spans, and those of metrics for edges that spans lack."""
+        traced = Calls.of(self.rollups.edges).ends
+        pairs = set(zip(traced["source"], traced["target"], strict=True))
+        told = self.told.edges
+        ends = zip(told["caller"].to_pylist(), told["callee"].to_pylist(), strict=True)
+        missing = told.filter(pa.array([pair not in pairs for pair in ends], pa.bool_()))
+        return pa.concat_tables([self.rollups.edges, missing])
 
     @cached_property
     def calls(self) -> Calls:
         """The rows of the edge rollup by caller and callee."""
-        return Calls.of(self.rollups.edges)
+        return Calls.of(self.known)
 
     @cached_property
     def edges(self) -> pd.DataFrame:
@@ -132,17 +160,42 @@ class DependencyGraph:
             failed = pd.Series(calls.total(f"{side}_errors"), dtype="Int64")
             frame[f"{side}_errors"] = failed.mask(frame[f"{side}_count"] == 0)
         frame["adjusted_count"] = calls.total("adjusted_milli") / 1000
-        frame["rate_per_s"] = frame["adjusted_count"] / self.duration_s
         frame["error_ratio"] = frame["errors"] / frame["count"]
         for side, durations in calls.durations.items():
             for q in (50, 95):
                 frame[f"{side}_p{q}_s"] = durations.quantile(q / 100)
-        pairs = zip(frame["source"], frame["target"], strict=True)
-        told = np.array([pair in self.told_by_metrics for pair in pairs], dtype=bool)
-        is_traced = (frame["client_count"] + frame["server_count"] > 0).to_numpy()
-        frame["known_from"] = np.select([~is_traced, told], ["metrics", "traces and metrics"], "traces")
+        frame = self._untimed(frame) if not self.windows else self._with_told(frame)
+        frame["rate_per_s"] = frame["adjusted_count"] / (self.duration_s or np.nan)
         order = ["adjusted_count", "source", "target"]
         return frame.sort_values(order, ascending=[False, True, True])[list(EDGE_COLUMNS)].reset_index(drop=True)
+
+    def _with_told(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the edges with the source of each number, rates and shares of errors from metrics where these win."""
+        told = Calls.of(self.told.edges)
+        sums = pd.DataFrame({name: told.total(name) for name in ("count", "errors")}, told.ends.index)
+        sums.index = pd.MultiIndex.from_frame(told.ends[["source", "target"]])
+        found = sums.reindex(pd.MultiIndex.from_frame(frame[["source", "target"]]))
+        calls, failed = (found[name].to_numpy(dtype=float) for name in ("count", "errors"))
+        is_told = ~np.isnan(calls)
+        is_traced = (frame["client_count"] + frame["server_count"] > 0).to_numpy()
+        wins = is_traced & is_unmarked_sample(frame["count"].to_numpy(), frame["adjusted_count"].to_numpy(), calls)
+        frame["adjusted_count"] = np.where(wins, calls, frame["adjusted_count"])
+        frame["error_ratio"] = np.where(wins, failed / np.where(wins, calls, 1), frame["error_ratio"])
+        frame["known_from"] = np.select([~is_traced, is_told], ["metrics", "traces and metrics"], "traces")
+        frame["rate_from"] = frame["errors_from"] = np.where(wins | ~is_traced, "metrics", "traces")
+        frame["durations_from"] = np.where(is_traced, "traces", "metrics")
+        return frame
+
+    @staticmethod
+    def _untimed(frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the edges of a file: nothing is known but, at best, how many calls there were."""
+        no_count = frame["count"] == 0
+        frame["count"] = frame["count"].astype("Int64").mask(no_count)
+        frame["errors"] = pd.array([None] * len(frame), dtype="Int64")
+        frame["adjusted_count"] = frame["adjusted_count"].mask(no_count)
+        frame["error_ratio"] = np.nan
+        frame["known_from"] = "file"
+        return frame.assign(rate_from=None, errors_from=None, durations_from=None)
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
@@ -150,14 +203,15 @@ class DependencyGraph:
         edges, ends = self.edges, self.calls.ends
         ids = sorted({*ends["source"], *ends["target"]})
         target = ends["target"].map({node: i for i, node in enumerate(ids)}).to_numpy(dtype=np.int64)
-        answered = edges.groupby("target")[["count", "rate_per_s", "errors"]].sum().reindex(ids)
+        answered = edges.groupby("target")[_SUMMED].sum(min_count=1).reindex(ids)
         made = edges.groupby("source")["count"].sum().reindex(ids)
         durations = self.calls.durations["server"].grouped(target, len(ids))
         nodes = pd.DataFrame({"id": ids, "kind": self.calls.node_kinds(ids), "namespace": self._namespaces(ids)})
         for column in ("count", "errors"):
             nodes[column] = answered[column].astype("Int64").to_numpy()
         nodes["rate_per_s"] = answered["rate_per_s"].to_numpy()
-        nodes["error_ratio"] = (answered["errors"] / answered["count"]).to_numpy()
+        failed = (edges["error_ratio"] * edges["adjusted_count"]).groupby(edges["target"]).sum(min_count=1)
+        nodes["error_ratio"] = (failed / answered["adjusted_count"]).reindex(ids).to_numpy()
         nodes["server_p50_s"], nodes["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
         nodes["calls_made"] = made.fillna(0).astype("int64").to_numpy()
         return nodes[list(NODE_COLUMNS)]
@@ -252,7 +306,8 @@ class DependencyGraph:
 
     def __repr__(self) -> str:
         size = f"{len(self.nodes)} nodes, {len(self.edges)} edges, {int(self.edges['count'].sum()):,} calls"
-        return f"<DependencyGraph {self.window}: {size}; {self.coverage}>"
+        when = self.window if self.windows else "without times"
+        return f"<DependencyGraph {when}: {size}; {self.coverage}>"
 
     def _repr_html_(self) -> str:
         shown = self.edges.head(20)

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hypocenter.errors import GraphError
+
 from ..tracer.window import to_rfc3339
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
     ratios by the two-proportion z-test; durations by Welch's test on log(1 ms + duration) from the histograms. An edge
     on one side only is as improbable as all its n calls falling there: (T_own / (T_before + T_after))^n.
     """
+    if not (before.windows and after.windows):
+        raise GraphError("rates are compared, and a graph that came from a file without times has none")
     edges = [graph.edges.set_index(["source", "target"]).sort_index() for graph in (before, after)]
     both = edges[0].index.intersection(edges[1].index)
     parts = [
@@ -166,9 +170,14 @@ def _rate_test(
 
 
 def _error_test(old: pd.DataFrame, new: pd.DataFrame) -> tuple[Floats, Floats]:
-    pooled = (old["errors"] + new["errors"]) / (old["count"] + new["count"])
-    error = np.sqrt((pooled * (1 - pooled) * (1 / old["count"] + 1 / new["count"])).to_numpy())
-    change = (new["error_ratio"] - old["error_ratio"]).to_numpy()
+    # Of as many calls as the source of the ratio saw.
+    (n_0, share_0), (n_1, share_1) = (
+        (np.where(e["errors_from"] == "metrics", e["adjusted_count"], e["count"]), e["error_ratio"].to_numpy())
+        for e in (old, new)
+    )
+    pooled = (n_0 * share_0 + n_1 * share_1) / (n_0 + n_1)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / n_0 + 1 / n_1))
+    change = share_1 - share_0
     # All calls failed, or none, on both sides: nothing changed, and there is no error to divide by.
     return change, np.divide(change, error, out=np.zeros_like(change), where=error > 0)
 

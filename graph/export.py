@@ -35,10 +35,17 @@ def _known(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if value is not None}
 
 
+def window_of(graph: DependencyGraph) -> dict[str, str]:
+    """Return ``{"start", "end"}`` of a graph in RFC 3339; nothing for one without times."""
+    if not graph.windows:
+        return {}
+    return {"start": to_rfc3339(graph.window.start_ns), "end": to_rfc3339(graph.window.end_ns)}
+
+
 def to_json(graph: DependencyGraph) -> dict[str, Any]:
     """Return ``{"window": {"start", "end"}, "nodes": [...], "edges": [...], "coverage": {...}}``; null is unknown."""
     return {
-        "window": {"start": to_rfc3339(graph.window.start_ns), "end": to_rfc3339(graph.window.end_ns)},
+        "window": window_of(graph) or None,
         "nodes": records(graph.nodes),
         "edges": records(graph.edges),
         "coverage": graph.coverage.to_dict(),
@@ -47,9 +54,7 @@ def to_json(graph: DependencyGraph) -> dict[str, Any]:
 
 def to_networkx(graph: DependencyGraph) -> nx.DiGraph[str]:
     """Return a directed graph; nodes and edges carry what is known of them, the graph its window."""
-    result: nx.DiGraph[str] = nx.DiGraph(
-        start=to_rfc3339(graph.window.start_ns), end=to_rfc3339(graph.window.end_ns), duration_s=graph.duration_s
-    )
+    result: nx.DiGraph[str] = nx.DiGraph(**window_of(graph), duration_s=graph.duration_s)
     for node in records(graph.nodes):
         result.add_node(node.pop("id"), **_known(node))
     for edge in records(graph.edges):
@@ -81,7 +86,7 @@ def to_dot(graph: DependencyGraph) -> str:
         shape = _DOT_SHAPES.get(node["kind"])
         lines.append(f"  {_dot_quoted(node['id'])}{f' [shape={shape}]' if shape else ''};")
     for edge in records(graph.edges):
-        width = 1 + math.log10(1 + edge["count"]) / 2
+        width = 1 + math.log10(1 + (edge["count"] or 0)) / 2
         label = _dot_quoted(edge_label(edge))
         ends = f"{_dot_quoted(edge['source'])} -> {_dot_quoted(edge['target'])}"
         lines.append(f"  {ends} [label={label}, penwidth={width:.1f}];")
@@ -106,8 +111,10 @@ def to_mermaid(graph: DependencyGraph) -> str:
 
 
 def edge_label(edge: dict[str, Any]) -> str:
-    """Return ``12/s, 3 % errors``; errors only where there are some."""
-    errors = f", {edge['error_ratio']:.1%} errors" if edge["errors"] else ""
+    """Return ``12/s, 3 % errors``, errors only where there are some; the calls of a graph without times."""
+    if edge["rate_per_s"] is None:
+        return "" if edge["count"] is None else f"{edge['count']:,} calls"
+    errors = f", {edge['error_ratio']:.1%} errors" if edge["error_ratio"] else ""
     return f"{edge['rate_per_s']:.3g}/s{errors}"
 
 

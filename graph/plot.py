@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from hypocenter.errors import GraphError
@@ -56,12 +57,14 @@ def service_map(
     ValueError
         For another colour.
     """
-    namespaces = graph.nodes["namespace"].fillna("")
-    nodes = {node["id"]: node for node in graph.nodes.assign(namespace=namespaces).to_dict("records")}
-    edges = {(edge["source"], edge["target"]): edge for edge in graph.edges.to_dict("records")}
+    nodes = {node["id"]: node for node in _with_traffic(graph.nodes, "count").to_dict("records")}
+    edges = {
+        (edge["source"], edge["target"]): edge
+        for edge in _with_traffic(graph.edges, "adjusted_count").to_dict("records")
+    }
     for name in [*highlight, *(n for n in (symptom, focus) if n is not None)]:
         if name not in nodes:
-            raise GraphError(f"no node {name!r} in the graph of {graph.window}")
+            raise GraphError(f"no node {name!r} in {graph!r}")
     if focus is not None:
         calls = nx.Graph(list(edges))
         calls.add_nodes_from(nodes)
@@ -72,11 +75,21 @@ def service_map(
     return _Map(nodes, edges, origins, felt, colour, positions).figure(title or _title(graph, nodes, edges))
 
 
+def _with_traffic(frame: pd.DataFrame, calls: str) -> pd.DataFrame:
+    """Return nodes or edges with ``traffic``, what sizes and widths show: the rate, without times the calls."""
+    counted = frame[calls].astype("Float64").fillna(1.0).astype(float)
+    named = {"namespace": frame["namespace"].fillna("")} if "namespace" in frame else {}
+    return frame.assign(**named, traffic=frame["rate_per_s"].fillna(counted))
+
+
 def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[tuple[str, str], Record]) -> str:
     services = sum(node["kind"] == "service" for node in nodes.values())
+    size = f"{services:,} services, {len(edges):,} edges"
+    if not graph.windows:
+        return size
     rate = sum(edge["rate_per_s"] for edge in edges.values())
     start, end = (to_rfc3339(time_ns) for time_ns in (graph.window.start_ns, graph.window.end_ns))
-    return f"{services:,} services, {len(edges):,} edges, {number(rate)} calls/s · {start} to {end}"
+    return f"{size}, {number(rate)} calls/s · {start} to {end}"
 
 
 class _Map:
@@ -99,7 +112,7 @@ class _Map:
             record["p95_s"] = record["server_p95_s"]
         self.calls: nx.DiGraph[str] = nx.DiGraph()
         self.calls.add_nodes_from(nodes)
-        self.calls.add_edges_from((u, v, {"weight": edge["adjusted_count"]}) for (u, v), edge in edges.items())
+        self.calls.add_edges_from((u, v, {"weight": edge["traffic"]}) for (u, v), edge in edges.items())
         groups = {name: node["namespace"] for name, node in nodes.items() if node["namespace"]}
         self.layout: Layout = layered(self.calls, groups if len(set(groups.values())) > 1 else {}, positions)
         self.path = self._path()
@@ -131,7 +144,7 @@ class _Map:
 
     def _radii(self) -> dict[str, float]:
         base = float(np.interp(len(self.nodes), [8, 40, 120, 400, 1200], [16, 11, 7.5, 4.5, 3.5]))
-        rate = {n: _first_known(node["rate_per_s"], 0.0) for n, node in self.nodes.items()}
+        rate = {n: node["traffic"] for n, node in self.nodes.items()}
         most = max(rate.values(), default=0.0) or 1.0
         radius = {n: base * (0.75 + 0.6 * math.sqrt(r / most)) for n, r in rate.items()}
         for name in (*self.origins, *([self.symptom] if self.symptom else [])):
@@ -202,11 +215,11 @@ class _Map:
 
     def _lines(self) -> Iterable[go.Scatter]:
         """Yield the calls, one trace for all of a colour and width, healthy and light ones first."""
-        most = max((edge["rate_per_s"] for edge in self.edges.values()), default=0.0) or 1.0
+        most = max((edge["traffic"] for edge in self.edges.values()), default=0.0) or 1.0
         bins: dict[tuple[int, int], list[tuple[str, str]]] = {}
         for ends, edge in self.edges.items():
             number = self.scale.number(edge[self.scale.measure])
-            share = 1 + math.log10(max(edge["rate_per_s"] / most, 1e-3)) / 3
+            share = 1 + math.log10(max(edge["traffic"] / most, 1e-3)) / 3
             bins.setdefault((number, min(3, int(share * 4))), []).append(ends)
         faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.55, 0.3]))
         thin = float(np.interp(len(self.edges), [60, 600, 2000], [1.0, 0.7, 0.5]))
@@ -294,7 +307,7 @@ class _Map:
         def importance(name: str) -> tuple[Any, ...]:
             node = self.nodes[name]
             number = self.scale.number(node["error_ratio"]) if self.scale.measure == "error_ratio" else 0
-            return name not in marked, node["kind"] != "entry", number < 3, -_first_known(node["rate_per_s"], 0.0), name
+            return name not in marked, node["kind"] != "entry", number < 3, -node["traffic"], name
 
         names = sorted(self.nodes, key=importance)
         roles = {self.symptom: "symptom"} | dict.fromkeys(self.origins, "likely origin")

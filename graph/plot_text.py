@@ -39,13 +39,21 @@ def edge_text(edge: Record) -> str:
     """Return what is known of an edge, a line per topic."""
     lines = [
         f"<b>{plain(edge['source'], 120)} → {plain(edge['target'], 120)}</b>",
-        f"{number(edge['rate_per_s'])} calls/s ({edge['count']:,}), errors {_percent(edge['error_ratio'])}",
+        f"{number(edge['rate_per_s'])} calls/s ({_calls(edge)}), errors {_percent(edge['error_ratio'])}",
         f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
         f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
         f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
-        f"known from {edge['known_from']}",
+        f"known from {edge['known_from']}{_won(edge)}",
     ]
     return "<br>".join(lines)
+
+
+def _calls(edge: Record) -> str:
+    return "calls unknown" if math.isnan(edge["adjusted_count"]) else f"{edge['count']:,} calls seen"
+
+
+def _won(edge: Record) -> str:
+    return ", rate and errors from metrics" if "traces" in edge["known_from"] and edge["rate_from"] == "metrics" else ""
 
 
 def number(value: float) -> str:

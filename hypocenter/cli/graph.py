@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,11 @@ _FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 
 def graph(
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: Annotated[Path | None, typer.Option(help="The store's folder.")] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A file that holds a graph (Jaeger's dependencies) in place of a store."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first span.")
     ] = None,
@@ -37,11 +42,16 @@ def graph(
         raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {output!r}", param_hint="-o")
     if colour not in ("errors", "latency"):
         raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
-    opened = Store(store)
-    found = DependencyGraph.read(opened, window_of(opened, since, until))
-    if since is None and until is None:
-        typer.echo(f"all that the store holds: {found.window}", err=True)
-    say_if_empty(opened, found)
+    if (store is None) == (from_file is None):
+        raise typer.BadParameter("give --store, or --from with a file that holds a graph", param_hint="--store")
+    if from_file is not None:
+        found = DependencyGraph.from_file(from_file)
+    else:
+        opened = Store(store)
+        found = DependencyGraph.read(opened, window_of(opened, since, until))
+        if since is None and until is None:
+            typer.echo(f"all that the store holds: {found.window}", err=True)
+        say_if_empty(opened, found)
     if page is not None:
         write_page(found, page, colour=colour, focus=focus, hops=hops)
     typer.echo(_render(found, output), nl=False)
@@ -96,7 +106,7 @@ def _render(graph: DependencyGraph, output: str) -> str:
     if output == "openmetrics":
         from ..graph.metrics_text import to_openmetrics
 
-        return to_openmetrics(graph.rollups, graph.window)
+        return to_openmetrics(replace(graph.rollups, edges=graph.known), graph.window)
     return {"graphml": graph.to_graphml, "dot": graph.to_dot, "mermaid": graph.to_mermaid}[output]()
 
 
@@ -106,9 +116,15 @@ def _table(graph: DependencyGraph) -> str:
         ("caller", [printable(name) for name in edges["source"]]),
         ("callee", [printable(name) for name in edges["target"]]),
         ("kind", list(edges["kind"])),
-        ("calls", [f"{count:,}" for count in edges["count"]]),
-        ("calls/s", [f"{rate:.3g}" for rate in edges["rate_per_s"]]),
-        ("errors", [f"{ratio:.2%}" if ratio else "0" for ratio in edges["error_ratio"]]),
+        (
+            "calls",
+            [
+                "-" if math.isnan(of) else f"{n:,}"
+                for n, of in zip(edges["count"], edges["adjusted_count"], strict=True)
+            ],
+        ),
+        ("calls/s", ["-" if math.isnan(rate) else f"{rate:.3g}" for rate in edges["rate_per_s"]]),
+        ("errors", ["-" if math.isnan(r) else f"{r:.2%}" if r else "0" for r in edges["error_ratio"]]),
         *((f"{side} {q}", [milliseconds(v) for v in edges[f"{side}_{q}_s"]]) for side, q in _SHOWN_DURATIONS),
     ]
     rows = list(zip(*(values for _, values in columns), strict=True))

@@ -19,15 +19,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from rollup_tables import edge, graph
 
 from hypocenter.errors import DecodeError
+from hypocenter.graph.dependency_graph import DependencyGraph
 from hypocenter.graph.link import link
-from hypocenter.graph.plot import service_map
 from hypocenter.semconv import KIND_CLIENT, KIND_CONSUMER, KIND_PRODUCER, KIND_SERVER
 from hypocenter.tracer.batch import concat
 from hypocenter.tracer.detect import decode
-from hypocenter.tracer.layouts import read_graph
 from hypocenter.tracer.source import open_source
 
 pytestmark = pytest.mark.shared
@@ -105,11 +103,9 @@ def test_peers_and_brokers_of_zipkins_examples(fixtures: Path, name: str, edges:
 @pytest.mark.parametrize(("size", "edges"), [("small", 7), ("large", 4271)])
 def test_dependencies_of_jaegers_page_import_and_draw(fixtures: Path, size: str, edges: int) -> None:
     (path,) = (p for p in listed(fixtures, {"jaeger-dependencies-json"}) if p.name == f"{size}.json")
-    imported = read_graph(path)
-    assert imported.number_of_edges() == edges
-    rows = [edge(caller, callee, count) for caller, callee, count in imported.edges(data="count")]
-    drawn = service_map(graph(*rows))
-    assert set(drawn.layout.meta["positions"]) == set(imported)
+    imported = DependencyGraph.from_file(path)
+    assert len(imported.edges) == edges
+    assert set(imported.figure().layout.meta["positions"]) == set(imported.nodes["id"])
 
 
 def test_files_that_are_no_telemetry_are_refused(fixtures: Path) -> None:
