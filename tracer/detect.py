@@ -34,7 +34,7 @@ from .readers import (
     wide_csv,
     zipkin_json,
 )
-from .source import Source
+from .source import HEAD_BYTES, LONG_HEAD_BYTES, Source
 from .units import mend_units
 
 # The first that matches reads the source: what is recognised by more stands before what is recognised by less.
@@ -76,6 +76,11 @@ def detect(source: Source, among: Sequence[Reader] | None = None) -> Reader:
     for reader in readers:
         if reader.matches(head, source.file_name):
             return reader
+    if len(head) == HEAD_BYTES and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        long_head = source.head(LONG_HEAD_BYTES)
+        for reader in readers:
+            if reader.matches(long_head, source.file_name):
+                return reader
     if not head:
         raise DecodeError(source.name, "byte 0", source.damage or "the file is empty")
     known = ", ".join(reader.NAME for reader in readers)

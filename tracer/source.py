@@ -15,6 +15,8 @@ from typing import BinaryIO, cast
 from hypocenter.errors import SourceError
 
 HEAD_BYTES = 64 * 1024
+# A first span may carry a stack trace or a document of megabytes before the keys that tell its format.
+LONG_HEAD_BYTES = 8 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _PACKED = {".gz", ".gzip", ".zst", ".zstd"}
 # A run of equal bytes packs 30,000 to 1: small bites keep what one bite unpacks to in bounds.
@@ -38,9 +40,12 @@ class Source:
         last = Path(self.name)
         return last.stem if last.suffix in _PACKED else last.name
 
-    def head(self) -> bytes:
-        """Return the first 64 KiB, or all of a shorter source, without consuming them; asked before reading."""
-        return self.stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+    def head(self, size: int = HEAD_BYTES) -> bytes:
+        """Return the first ``size`` bytes (at most 8 MiB), or all of a shorter source, without consuming them.
+
+        Asked before reading.
+        """
+        return self.stream.peek(size)[:size]
 
     @property
     def damage(self) -> str | None:
@@ -82,7 +87,7 @@ def decompressed(raw: BinaryIO, on_bytes: Callable[[int], None] | None = None) -
         plain = cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     elif magic == _ZSTD:
         plain = cast(BinaryIO, io.BufferedReader(_Zstd(cast(BinaryIO, buffered)), HEAD_BYTES))
-    return io.BufferedReader(_WholeReads(plain), HEAD_BYTES)
+    return io.BufferedReader(_WholeReads(plain), LONG_HEAD_BYTES)
 
 
 class _Counted(io.RawIOBase):

@@ -42,10 +42,10 @@ def graph(
         raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {output!r}", param_hint="-o")
     if colour not in ("errors", "latency"):
         raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
-    if (store is None) == (from_file is None):
-        raise typer.BadParameter("give --store, or --from with a file that holds a graph", param_hint="--store")
-    if from_file is not None:
+    if from_file is not None and store is None:
         found = DependencyGraph.from_file(from_file)
+    elif store is None or from_file is not None:
+        raise typer.BadParameter("give --store, or --from with a file that holds a graph", param_hint="--store")
     else:
         opened = Store(store)
         found = DependencyGraph.read(opened, window_of(opened, since, until))

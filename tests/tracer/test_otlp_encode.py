@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from otlp_requests import requests
 
+from hypocenter.errors import DecodeError
 from hypocenter.tracer.otlp import JSON, PROTOBUF, decode_traces, encode_traces
 from hypocenter.tracer.schema import SPANS
 
@@ -64,6 +65,25 @@ def test_column_without_its_attribute_is_encoded_by_the_newest_name() -> None:
         "resource": [("service.name", '"web"')],
         "links": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("start_ns", -1),
+        ("trace_id", "not hex"),
+        ("span_id", "xy"),
+        ("attributes", [("key", "not JSON")]),
+        ("resource", [("key", "{")]),
+        ("events", "[1]"),
+        ("links", [{"trace_id": "zz", "span_id": "00"}]),
+    ],
+)
+def test_span_that_otlp_cannot_hold_is_a_clear_error(column: str, value: object) -> None:
+    (row,) = _one_span({}).to_pylist()
+    table = pa.Table.from_pylist([row | {column: value}], schema=SPANS)
+    with pytest.raises(DecodeError, match=r"here: span .*/.*: cannot be written as OTLP: ."):
+        encode_traces(table)
 
 
 def _one_span(more: dict[str, object]) -> pa.Table:

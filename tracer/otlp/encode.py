@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from hypocenter.errors import DecodeError
 from hypocenter.semconv import RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES
 
 from .any_value import fill, not_finite
@@ -29,20 +30,30 @@ def encode_traces(spans: pa.Table, content_type: str = JSON) -> bytes:
 
     Rows keep their order; adjacent ones share a resource and scope where these are equal. A column that no attribute
     accounts for (tables of other formats) becomes an attribute by its newest name. 64-bit trace ids are padded with
-    zeros. Raises ValueError for ids that are not hex.
+    zeros.
+
+    Raises
+    ------
+    DecodeError
+        A span cannot be told in OTLP, named by its ids: these are not hex, it starts before 1970, or an attribute or
+        event is not JSON.
     """
     request = ExportTraceServiceRequest()
     resource_spans = scope_spans = last_resource = last_scope = None
     for row in spans.to_pylist():
-        resource = _completed(row["resource"], row, RESOURCE_ATTRIBUTES)
-        if resource_spans is None or resource != last_resource:
-            resource_spans, scope_spans, last_resource = request.resource_spans.add(), None, resource
-            _add_all(resource_spans.resource.attributes, resource)
-        if scope_spans is None or row["scope"] != last_scope:
-            scope_spans, last_scope = resource_spans.scope_spans.add(), row["scope"]
-            if row["scope"] is not None:
-                scope_spans.scope.name = row["scope"]
-        _fill_span(scope_spans.spans.add(), row)
+        try:
+            resource = _completed(row["resource"], row, RESOURCE_ATTRIBUTES)
+            if resource_spans is None or resource != last_resource:
+                resource_spans, scope_spans, last_resource = request.resource_spans.add(), None, resource
+                _add_all(resource_spans.resource.attributes, resource)
+            if scope_spans is None or row["scope"] != last_scope:
+                scope_spans, last_scope = resource_spans.scope_spans.add(), row["scope"]
+                if row["scope"] is not None:
+                    scope_spans.scope.name = row["scope"]
+            _fill_span(scope_spans.spans.add(), row)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            place = f"span {row['trace_id']}/{row['span_id']}"
+            raise DecodeError(row["source"], place, f"cannot be written as OTLP: {error}") from error
     if content_type == JSON:
         return orjson.dumps(_to_json(request), option=orjson.OPT_APPEND_NEWLINE)
     payload: bytes = request.SerializeToString()
