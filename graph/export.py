@@ -54,7 +54,8 @@ def to_json(graph: DependencyGraph) -> dict[str, Any]:
 
 def to_networkx(graph: DependencyGraph) -> nx.DiGraph[str]:
     """Return a directed graph; nodes and edges carry what is known of them, the graph its window."""
-    result: nx.DiGraph[str] = nx.DiGraph(**window_of(graph), duration_s=graph.duration_s)
+    result: nx.DiGraph[str] = nx.DiGraph(None, duration_s=graph.duration_s)
+    result.graph.update(window_of(graph))
     for node in records(graph.nodes):
         result.add_node(node.pop("id"), **_known(node))
     for edge in records(graph.edges):
