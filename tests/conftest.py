@@ -15,7 +15,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def program() -> Callable[..., str]:
     """Return a function that finds the first of some programs: absent in CI it fails, elsewhere the test is skipped."""
 

@@ -29,7 +29,7 @@ from sample_data.processes import Processes
 
 PEERS = Path(__file__).parent / "peers"
 # What each folder's module builds.
-PACKAGES = {"collector": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger"}
+PACKAGES = {"collector": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger", "kubernetes": "."}
 # A call that only one side told is given up after this long: more than one request takes to be read.
 _TTL_S = 10
 _DAY_MS = 86_400_000
@@ -75,7 +75,7 @@ class Metrics:
 
 def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
     """Return what the Collector's connectors for service graphs and span metrics make of spans."""
-    port = _free_port()
+    port = free_port()
     with _MetricsSink() as sink:
         settings = {
             "receivers": {"otlp": {"protocols": {"http": _listening(port)}}},
@@ -113,7 +113,7 @@ def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
 
 def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
     """Return client, server and count of the dependencies that Jaeger finds in its memory."""
-    port, query, unused = _free_port(), _free_port(), _free_port()
+    port, query, unused = free_port(), free_port(), free_port()
     settings = {
         "receivers": {"otlp": {"protocols": {"http": _listening(port)}}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "spans"}},
@@ -264,7 +264,8 @@ def _listening(port: int) -> dict[str, Any]:
     return {"endpoint": f"127.0.0.1:{port}"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback address that nothing listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

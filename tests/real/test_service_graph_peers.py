@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -66,11 +65,6 @@ def words(callers: pd.Series, callees: pd.Series, failed: pd.Series | bool = Fal
 
 def of_generated(found: Counter[str]) -> Counter[str]:
     return Counter({word: count for word, count in found.items() if GENERATED_SERVICE in word})
-
-
-@pytest.fixture
-def go(program: Callable[..., str]) -> str:
-    return program("go", remedy="Go 1.24.6 or newer builds the Collector and Jaeger")
 
 
 @pytest.fixture

@@ -1,0 +1,221 @@
+"""A real Kubernetes control plane: etcd, API server, controllers, scheduler, and kwok in place of the kubelets.
+
+Everything listens on loopback at free ports, lives in one folder and ends with the block that started it. Pods do what
+the tag of their image says (`kubelets.yaml`): `:absent` cannot be pulled, `:crash` exits, `:oom` is killed for its
+memory, `:unready` fails its readiness probe; a Job's pod completes, or with `:crash` fails; any other runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from go_peers import free_port
+
+from sample_data.processes import Processes
+
+_KUBELETS = Path(__file__).parent / "kubelets.yaml"
+_START_S = 120
+ADMIN = "admin"
+# A node that says nothing is lost after this long, instead of 50 s, so that a test need not wait.
+NODE_GRACE_S = 6
+
+
+class ControlPlane:
+    """Programs of one control plane; ``url`` and ``kubeconfig`` stay valid over a restart of the API server."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.folder = folder
+        self._program = str(program)
+        self._processes = Processes(folder)
+        self._port, self._etcd = free_port(), free_port()
+        self.url = f"https://127.0.0.1:{self._port}"
+        self.token = secrets.token_hex(16)
+        self.kubeconfig = folder / "admin.kubeconfig"
+        self.ca = folder / "certificates" / "apiserver.crt"
+
+    def start(self) -> None:
+        """Start everything and return when the controllers have made their first objects."""
+        (self.folder / "tokens.csv").write_text(f"{self.token},{ADMIN},{ADMIN},system:masters\n", encoding="utf-8")
+        key = self.folder / "service-accounts.key"
+        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+        self._start_etcd()
+        self.start_api_server()
+        self.write_kubeconfig(self.kubeconfig, self.token)
+        self._start_controllers(key)
+        self.wait(lambda: self.kubectl("get", "serviceaccount", "default", check=False) != "", "the controllers")
+
+    def _start_etcd(self) -> None:
+        url, peer = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{free_port()}"
+        options = {
+            "data-dir": self.folder / "etcd",
+            "listen-client-urls": url,
+            "advertise-client-urls": url,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "log-level": "warn",
+        }
+        self._start("etcd", options, "--unsafe-no-fsync")
+
+    def start_api_server(self) -> None:
+        """Start the API server and wait until it is ready."""
+        key = self.folder / "service-accounts.key"
+        options = {
+            "etcd-servers": f"http://127.0.0.1:{self._etcd}",
+            "cert-dir": self.ca.parent,
+            "bind-address": "127.0.0.1",
+            "advertise-address": "127.0.0.1",
+            "secure-port": self._port,
+            "token-auth-file": self.folder / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-account-issuer": self.url,
+            "service-account-key-file": key,
+            "service-account-signing-key-file": key,
+            "service-cluster-ip-range": "10.96.0.0/16",
+            # Its own address is on loopback, which no Endpoints object may hold.
+            "endpoint-reconciler-type": "none",
+            "event-ttl": "1h",
+        }
+        self._start("kube-apiserver", options)
+        self.wait(lambda: self._get("/readyz") == "ok", "the API server")
+
+    def stop_api_server(self) -> None:
+        """Stop the API server as an upgrade does; what is stored stays."""
+        self._processes.stop("kube-apiserver")
+
+    def _start_controllers(self, key: Path) -> None:
+        clients = dict.fromkeys(
+            ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"], self.kubeconfig
+        )
+        options = clients | {
+            "bind-address": "127.0.0.1",
+            "leader-elect": "false",
+            "cert-dir": self.folder / "certificates",
+        }
+        of_manager = {
+            "secure-port": free_port(),
+            "service-account-private-key-file": key,
+            "root-ca-file": self.ca,
+            "node-monitor-period": "1s",
+            "node-monitor-grace-period": f"{NODE_GRACE_S}s",
+            "horizontal-pod-autoscaler-sync-period": "1s",
+            "pvclaimbinder-sync-period": "1s",
+            "kube-api-qps": 200,
+            "kube-api-burst": 400,
+        }
+        self._start("kube-controller-manager", options | of_manager)
+        self._start("kube-scheduler", options | {"secure-port": free_port()})
+        kubelets = {"kubeconfig": self.kubeconfig, "config": _KUBELETS, "node-lease-duration-seconds": NODE_GRACE_S}
+        kubelets |= {"manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"}
+        self._start("kwok", kubelets)
+
+    def _start(self, name: str, options: dict[str, Any], *more: str) -> None:
+        arguments = [f"--{option}={value}" for option, value in options.items()]
+        # kwok and kubectl look for settings below the home folder.
+        home = {"HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
+        self._processes.start(name, [self._program, name, *arguments, *more], env=home)
+
+    def stop(self) -> None:
+        """End every program."""
+        self._processes.stop_all()
+
+    def kubectl(self, *arguments: str, stdin: Any = None, check: bool = True, kubeconfig: Path | None = None) -> str:
+        """Return what kubectl prints; ``stdin`` is text, or objects to be written as JSON."""
+        given = stdin if isinstance(stdin, str) or stdin is None else json.dumps(_as_list(stdin))
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig or self.kubeconfig), "HOME": str(self.folder)}
+        command = [self._program, "kubectl", *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> Any:
+        """Return what ``kubectl get ... -o json`` prints, parsed."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, *objects: Any) -> None:
+        """Apply objects on the server's side."""
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=list(objects))
+
+    def write_kubeconfig(self, path: Path, token: str) -> Path:
+        """Write a client's settings with a bearer token and return their path."""
+        cluster = {"server": self.url, "certificate-authority": str(self.ca)}
+        settings = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "real", "cluster": cluster}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "real", "context": {"cluster": "real", "user": "user"}}],
+            "current-context": "real",
+        }
+        path.write_text(json.dumps(settings), encoding="utf-8")
+        path.chmod(0o600)
+        return path
+
+    def wait(self, happened: Callable[[], Any], what: str, timeout_s: float = _START_S) -> Any:
+        """Return the first true answer of ``happened``; a program that ended or the time being up fails the test."""
+        deadline = time.monotonic() + timeout_s
+        while not (answer := happened()):
+            assert not (ended := self._processes.exited()), ended
+            assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}; logs in {self.folder}"
+            time.sleep(0.1)
+        return answer
+
+    def _get(self, path: str) -> str:
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca))
+            with urllib3.PoolManager(ssl_context=context, retries=False, timeout=10) as client:
+                return client.request(
+                    "GET", self.url + path, headers={"Authorization": f"Bearer {self.token}"}
+                ).data.decode()
+        except (urllib3.exceptions.HTTPError, OSError):
+            return ""
+
+    def client(self, token: str | None = None) -> Any:
+        """Return an API client of the official library, by default the administrator's."""
+        from kubernetes import client
+
+        settings = client.Configuration(host=self.url)
+        settings.ssl_ca_cert = str(self.ca)
+        settings.api_key = {"authorization": f"Bearer {token or self.token}"}
+        return client.ApiClient(settings)
+
+    def node(self, name: str, cpu: str = "8", labels: dict[str, str] | None = None) -> dict[str, Any]:
+        """Return a node that kwok plays."""
+        resources = {"cpu": cpu, "memory": "32Gi", "pods": "500"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {
+                "name": name,
+                "labels": {"kubernetes.io/hostname": name, **(labels or {})},
+                "annotations": {"kwok.x-k8s.io/node": "fake"},
+            },
+            "status": {"allocatable": resources, "capacity": resources},
+        }
+
+
+def _as_list(objects: Any) -> Any:
+    if isinstance(objects, list):
+        return {"apiVersion": "v1", "kind": "List", "items": objects}
+    return objects
+
+
+@contextmanager
+def control_plane(program: Path, folder: Path) -> Iterator[ControlPlane]:
+    """Run a control plane until the block ends, however it ends."""
+    plane = ControlPlane(program, folder)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()

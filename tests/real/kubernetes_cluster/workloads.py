@@ -1,0 +1,68 @@
+"""Small builders of Kubernetes objects, and what their pods say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from control_plane import ControlPlane
+
+Object = dict[str, Any]
+
+
+def named(api: str, kind: str, name: str, namespace: str | None = None, **content: Any) -> Object:
+    """Return an object of any kind; ``content`` stands beside its metadata."""
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
+
+
+def template(name: str, image: str, **spec: Any) -> Object:
+    """Return a pod template labelled ``app``."""
+    container = {
+        "name": "main",
+        "image": image,
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+        **spec.pop("container", {}),
+    }
+    return {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container], **spec}}
+
+
+def deployment(name: str, namespace: str, *, image: str = "shop/web:1", replicas: int = 1, **spec: Any) -> Object:
+    """Return a Deployment whose pods carry the label ``app``; ``spec`` goes to the pod."""
+    content = {
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": name}},
+        "template": template(name, image, **spec),
+    }
+    return named("apps/v1", "Deployment", name, namespace, spec=content)
+
+
+def job(name: str, namespace: str, *, image: str = "shop/job:1") -> Object:
+    """Return a Job that is tried once."""
+    content = {"backoffLimit": 0, "template": template(name, image, restartPolicy="Never")}
+    return named("batch/v1", "Job", name, namespace, spec=content)
+
+
+def service(name: str, namespace: str, *, selects: str | None = None, port: int = 80, target: Any = "http") -> Object:
+    """Return a Service of the pods labelled ``app``."""
+    content = {"selector": {"app": selects or name}, "ports": [{"name": "http", "port": port, "targetPort": target}]}
+    return named("v1", "Service", name, namespace, spec=content)
+
+
+def pods(plane: ControlPlane, namespace: str, app: str | None = None) -> list[Object]:
+    """Return the pods of a namespace, or of one ``app`` in it."""
+    found: list[Object] = plane.get("pods", "-n", namespace, *(["-l", f"app={app}"] if app else []))["items"]
+    return found
+
+
+def reason(pod: Object) -> str:
+    """Return why a pod does not serve, ``ready`` when it does."""
+    for container in pod["status"].get("containerStatuses", ()):
+        if (ended := container.get("lastState", {}).get("terminated")) and ended["reason"] != "Error":
+            return str(ended["reason"])
+        if waiting := container["state"].get("waiting"):
+            return str(waiting["reason"])
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", ())}
+    if "Ready" not in conditions:
+        return str(pod["status"]["phase"])
+    return "ready" if conditions["Ready"] == "True" else "unready"
