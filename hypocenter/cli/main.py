@@ -13,6 +13,7 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
 from .graph import graph
+from .hook import hook
 from .ingest import ingest
 from .pull import pull
 from .rank import rank
@@ -26,6 +27,7 @@ for command in (demo, ingest, graph, diff, trace, doctor, rank, report, export, 
     app.command()(command)
 app.add_typer(pull)
 app.add_typer(store)
+app.add_typer(hook)
 
 
 @app.callback()

@@ -1,0 +1,215 @@
+"""What the hook is told: one YAML file, checked whole at start; secrets come from files or the environment only."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from hypocenter.errors import SourceError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration_s(value: Any) -> float:
+    """Return seconds from a number or a text such as ``2s``, ``1m30s``; anything else is a ValueError.
+
+    >>> duration_s("1m30s"), duration_s(2)
+    (90.0, 2.0)
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    parts = _DURATION.findall(value) if isinstance(value, str) else []
+    if not parts or "".join(n + u for n, u in parts) != value:
+        raise ValueError(f"expected seconds or a duration such as 2s or 1m30s, got {value!r}")
+    return sum(float(n) * _UNIT_S[u] for n, u in parts)
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        # Never the value itself: webhook addresses are secrets.
+        raise ValueError("expected an address such as https://host/path")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(duration_s)]
+Url = Annotated[str, AfterValidator(_http_url)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Secret(_Strict):
+    """A secret's place: ``file`` or ``env``, never the secret itself."""
+
+    file: Path | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Secret:
+        if (self.file is None) == (self.env is None):
+            raise ValueError("a secret is {file: PATH} or {env: NAME}, never written here")
+        return self
+
+    def read(self) -> str:
+        """Return the secret; SourceError when its place is empty."""
+        if self.env is not None:
+            found = os.environ.get(self.env, "")
+        else:
+            assert self.file is not None
+            try:
+                found = self.file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SourceError(f"{self.file}: the secret cannot be read: {error.strerror}") from error
+        if not found:
+            raise SourceError(f"{self.env or self.file}: the secret is empty")
+        return found
+
+
+class Basic(_Strict):
+    """Name and password."""
+
+    user: str
+    password: Secret
+
+
+class Auth(_Strict):
+    """What a request must carry: any one of those given."""
+
+    bearer: Secret | None = None
+    basic: Basic | None = None
+
+
+class Tls(_Strict):
+    """The server's certificate; with ``client_ca`` a client must show one that it signed (mTLS)."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class Limits(_Strict):
+    """Bounds: of a request's body in bytes, of undelivered notifications, of a worker's memory in bytes."""
+
+    body_bytes: int = Field(default=8 << 20, gt=0)
+    queue: int = Field(default=10_000, gt=0)
+    worker_bytes: int = Field(default=2 << 30, ge=256 << 20)
+    workers: int = Field(default=1, ge=1, le=16)
+
+
+class Retry(_Strict):
+    """Back-off between two attempts doubles from ``first`` to ``longest``; after ``give_up`` it is a dead letter."""
+
+    first: Seconds = 0.5
+    longest: Seconds = 60.0
+    timeout: Seconds = 10.0
+    give_up: Seconds = 86_400.0
+
+
+class MapRule(_Strict):
+    """A label of your own and what it names."""
+
+    label: str
+    names: Literal["service", "pod", "node"]
+
+
+class SinkConfig(_Strict):
+    """A receiver. ``url`` may come from a secret (``url_from``), since webhook addresses often are one."""
+
+    kind: Literal["webhook", "slack", "pagerduty", "alertmanager", "template"]
+    name: str | None = None
+    url: Url | None = None
+    url_from: Secret | None = None
+    path: Path | None = None  # of a template sink: a file, or - for standard output
+    template: str | None = None
+    template_file: Path | None = None
+    content_type: str = "application/json"
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    bearer: Secret | None = None
+    basic: Basic | None = None
+    hmac: Secret | None = None
+    routing_key: Secret | None = None
+    follow_up: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> SinkConfig:
+        goals = [goal for goal in (self.url, self.url_from, self.path) if goal is not None]
+        if self.kind == "pagerduty":
+            if self.routing_key is None:
+                raise ValueError("a pagerduty sink needs routing_key")
+        elif len(goals) != 1:
+            raise ValueError("a sink needs one of url, url_from and (template only) path")
+        if self.path is not None and self.kind != "template":
+            raise ValueError("path belongs to a sink of kind template")
+        if self.template is not None and self.template_file is not None:
+            raise ValueError("template and template_file exclude each other")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The URL; of PagerDuty the public one unless another is given."""
+        if self.url_from is not None:
+            return _http_url(self.url_from.read())
+        return self.url or "https://events.pagerduty.com/v2/enqueue"
+
+    @property
+    def label(self) -> str:
+        """The sink's name in logs, metrics and the journal."""
+        return self.name or self.kind
+
+
+class Config(_Strict):
+    """The hook's configuration; docs/howto/alerts.md describes every key."""
+
+    listen: str = "127.0.0.1:9095"
+    state: Path = Path("hypocenter-hook")
+    store: Path | None = None
+    prometheus: Url | None = None
+    jaeger: Url | None = None
+    tempo: Url | None = None
+    public_url: Url | None = None
+    deadline: Seconds = 2.0
+    ranking_timeout: Seconds = 60.0
+    duplicate_window: Seconds = 60.0
+    auth: Auth = Auth()
+    tls: Tls | None = None
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    mapping: tuple[MapRule, ...] = ()
+    sinks: tuple[SinkConfig, ...] = ()
+    allow_hosts: tuple[str, ...] = ()  # beside the hosts of the sinks and sources
+    otlp: Url | None = None  # where traces of the hook's own work go
+
+    @model_validator(mode="after")
+    def _sound(self) -> Config:
+        if not self.sinks:
+            raise ValueError("sinks: at least one receiver is needed, else alerts end here")
+        labels = [sink.label for sink in self.sinks]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"sinks: give each a name of its own; twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """Where to listen."""
+        host, _, port = self.listen.rpartition(":")
+        if not port.isdigit():
+            raise SourceError(f"listen: expected HOST:PORT, got {self.listen!r}")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def build_config(content: Any, place: str) -> Config:
+    """Return the configuration in a mapping; SourceError names each wrong key."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'top'}: {e['msg']}" for e in error.errors())
+        raise SourceError(f"{place}: {said}") from error

@@ -1,0 +1,93 @@
+"""The way out: one attempt to hand a request to a receiver, to hosts that are allowed, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from hypocenter.errors import SourceError
+
+from .config import Config
+from .sink import Outgoing, Sink
+
+_ANSWER_CHARACTERS = 200
+_MOST_RETRY_AFTER_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How it ended: ``retry`` for 5xx, 429, time-outs and refused connections; ``after_s`` is what was asked for."""
+
+    outcome: Literal["delivered", "retry", "refused"]
+    reason: str = ""
+    after_s: float = 0.0
+
+
+class Outward:
+    """Posts to receivers; redirects are not followed, and no host is reached that the configuration does not name."""
+
+    def __init__(self, config: Config, sinks: list[Sink], transport: httpx.AsyncBaseTransport | None = None) -> None:
+        urls = [sink.url for sink in sinks if sink.url]
+        self.allowed = frozenset({*config.allow_hosts, *(urlsplit(url).hostname or "" for url in urls)})
+        if config.allow_hosts:
+            outside = sorted({urlsplit(url).hostname or "" for url in urls} - set(config.allow_hosts))
+            if outside:
+                raise SourceError(f"allow_hosts: it is given and lacks {', '.join(outside)}, which a sink names")
+            self.allowed = frozenset(config.allow_hosts)
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
+        self._client = httpx.AsyncClient(
+            timeout=config.retry.timeout, limits=limits, follow_redirects=False, trust_env=False, transport=transport
+        )
+        self._timeout_s = config.retry.timeout
+
+    async def attempt(self, sink: Sink, outgoing: Outgoing, key: str) -> Attempt:
+        """Try once; whatever the network does is an `Attempt`."""
+        if sink.url is None:
+            return await asyncio.to_thread(_write, sink.config.path, outgoing.body)
+        if urlsplit(sink.url).hostname not in self.allowed:
+            return Attempt("refused", "host not allowed")
+        try:
+            # The client's own limits are per read; a receiver that trickles must not hold the lane.
+            async with asyncio.timeout(2 * self._timeout_s):
+                answer = await self._client.post(sink.url, content=outgoing.body, headers=sink.headers(outgoing, key))
+        except (TimeoutError, httpx.TimeoutException):
+            return Attempt("retry", "timeout")
+        except httpx.TransportError as error:
+            return Attempt("retry", type(error).__name__)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Attempt("refused", type(error).__name__)
+        if answer.is_success:
+            return Attempt("delivered")
+        reason = f"HTTP {answer.status_code}"
+        if answer.status_code >= 500 or answer.status_code == 429:
+            return Attempt("retry", reason, _retry_after_s(answer.headers.get("Retry-After", "")))
+        return Attempt("refused", f"{reason}: {answer.text[:_ANSWER_CHARACTERS]}")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _retry_after_s(text: str) -> float:
+    return min(float(text), _MOST_RETRY_AFTER_S) if text.isdigit() else 0.0
+
+
+def _write(path: Path | None, body: bytes) -> Attempt:
+    text = body if body.endswith(b"\n") else body + b"\n"
+    try:
+        if path is None or str(path) == "-":
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(text)
+    except OSError as error:
+        return Attempt("retry", error.strerror or "not written")
+    return Attempt("delivered")

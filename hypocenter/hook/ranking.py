@@ -1,0 +1,261 @@
+"""What the worker does: find the origin in the telemetry, put it into plain values, draw the report, keep a case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypocenter.errors import CaseError, NotApplicable
+
+from ..tracer.window import MINUTE_NS, SECOND_NS, Window
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from ..analysis.case import Case
+    from ..analysis.ranking import Candidate, Ranking
+    from ..tracer.store import Store
+
+# A change that late still comes before what it does, by clocks that differ.
+_CHANGE_BEFORE_NS, _CHANGE_AFTER_NS = 15 * MINUTE_NS, 30 * SECOND_NS
+# Candidates whose onset is that near belong to the same incident.
+_ONE_ONSET_NS = 90 * SECOND_NS
+# Telemetry that ends earlier before the alert does not show it.
+_TOO_OLD_NS = 10 * MINUTE_NS
+_CANDIDATES = 5
+_MOST_NAMES = 20_000
+
+_last: dict[str, tuple[Case, Ranking]] = {}  # of the newest incidents, so that their report needs no second ranking
+
+
+@cache
+def _store(path: str) -> Store:
+    from ..tracer.store import Store
+
+    return Store(path)
+
+
+def warm_up() -> None:
+    """Load and try what a ranking needs, which takes longer than a ranking."""
+    from ..analysis import incident  # noqa: F401
+    from ..analysis.case import Case
+    from ..analysis.ranker import create
+    from ..tracer.layouts import read_case_files
+
+    # Engines, caches and code are made ready by a first ranking: of the incident that every installation brings.
+    folder = Path(str(files("hypocenter") / "demo_incident"))
+    telemetry = read_case_files({"traces": [folder / "traces.jsonl.gz"], "metrics": [folder / "metrics.om.gz"]})
+    case = Case(telemetry, int(telemetry.table("spans")["start_ns"][0].as_py()) + 2 * MINUTE_NS)
+    finding(case, create("hypocenter").rank(case))
+
+
+def rank(store: str, incident: str, at_ns: int, now_ns: int, symptom: str | None) -> dict[str, Any]:
+    """Return the answer of an incident as plain values (`hypocenter.hook.enrichment.Finding`).
+
+    Raises
+    ------
+    CaseError
+        Telemetry does not reach the time of the alert.
+    """
+    from ..analysis.case import Symptom
+    from ..analysis.incident import case_of
+    from ..analysis.ranker import create
+    from ..analysis.ranking import Ranking
+
+    opened = _store(store)
+    held = opened.bounds()
+    if held is None:
+        raise CaseError(f"{store}: the store is empty")
+    if held.end_ns < at_ns - _TOO_OLD_NS:
+        raise CaseError(f"telemetry ends {(at_ns - held.end_ns) // SECOND_NS} s before the alert")
+    # Within what there is: a rule's long `for` may reach before it, a clock that differs beyond it.
+    at_ns = min(max(at_ns, held.start_ns), held.end_ns)
+    case = case_of(opened, at_ns=at_ns, symptom=symptom)
+    if symptom is not None and symptom not in case.call_graph:
+        case = replace(case, symptom=Symptom())  # an alert may name what telemetry does not know
+    method = create("hypocenter")
+    try:
+        ranking = method.rank(case)
+    except NotApplicable as error:
+        ranking = Ranking(method.name, "not-applicable", error=str(error))
+    if ranking.outcome not in ("ranked", "no-origin"):
+        raise CaseError(ranking.error or "no ranking")
+    _last[incident] = (case, ranking)
+    while len(_last) > 2:
+        del _last[next(iter(_last))]
+    return finding(case, ranking) | {"window_ns": _bounds(case, held), "now_ns": now_ns}
+
+
+def finding(case: Case, ranking: Ranking) -> dict[str, Any]:
+    """Return what notifications say of a ranking, as plain values."""
+    from ..report import answer
+    from ..report.answer import doubts, name_of, percent, runners_up
+
+    told = answer(ranking, case)
+    first = ranking.candidates[0] if ranking.candidates else None
+    named = first if ranking.outcome == "ranked" else None
+    return {
+        "outcome": ranking.outcome,
+        "headline": told.headline,
+        "certainty": told.certainty,
+        "since": told.since,
+        "alert_ns": case.alert_ns,
+        "onset_ns": named.onset_ns if named else None,
+        "origin": None if named is None else {"entity": named.entity, "kind": named.kind, "service": named.service},
+        "name": name_of(named) if named else None,
+        "probability": named.probability if named else None,
+        "chance": percent(named.probability) if named and named.probability is not None else None,
+        "steps": [[step.role, step.entity, step.fact] for step in told.steps],
+        "path": list(named.path) if named else [],
+        "symptom": told.symptom,
+        "changes": changes(case, named),
+        "look_at": list(told.look_at),
+        "commands": list(told.commands),
+        "others": [
+            {"name": name_of(c), "service": c.service, "probability": c.probability, "why": doubts(c)}
+            for c in runners_up(ranking)
+        ],
+        "candidates": [c.service for c in ranking.candidates[:_CANDIDATES]],
+        "checked": list(ranking.checked),
+        "not_checked": list(ranking.not_checked),
+        "related": related(case.call_graph, ranking),
+    }
+
+
+def changes(case: Case, origin: Candidate | None) -> list[dict[str, Any]] | None:
+    """Return what changed shortly before the onset, the origin's own first; None when no change is ever recorded."""
+    import pyarrow.compute as pc
+
+    events = case.telemetry.table("events")
+    events = events.filter(pc.invert(pc.equal(events["kind"], "alert")))
+    if not events.num_rows:
+        return None
+    onset = (origin.onset_ns if origin else None) or case.alert_ns
+    begin, end = onset - _CHANGE_BEFORE_NS, onset + _CHANGE_AFTER_NS
+    near = events.filter(pc.and_(pc.greater_equal(events["time_ns"], begin), pc.less_equal(events["time_ns"], end)))
+    rows = near.select(["time_ns", "kind", "reason", "message", "object_name", "service"]).to_pylist()
+    own = origin.service if origin else None
+    rows.sort(key=lambda row: (row["service"] != own, abs(row["time_ns"] - onset)))
+    return [
+        {
+            "time_ns": row["time_ns"],
+            "before_s": round((onset - row["time_ns"]) / SECOND_NS),
+            "of": row["service"] or row["object_name"],
+            "text": " ".join(part for part in (row["reason"], row["message"]) if part) or row["kind"],
+            "own": row["service"] == own,
+        }
+        for row in rows[:5]
+    ]
+
+
+def related(graph: nx.DiGraph[str], ranking: Ranking) -> list[str]:
+    """Return the services that an incident may hurt: the origin and all that reach it by calls (a fault travels from
+    callee to caller), and candidates whose evidence began with it and that hang together with it."""
+    import networkx as nx
+
+    first = ranking.candidates[0] if ranking.candidates else None
+    centre = first.service if first and ranking.outcome == "ranked" else ranking.symptom
+    if centre is None:
+        return []
+    if centre not in graph:
+        return [centre]
+    found = {centre} | nx.ancestors(graph, centre)
+    if first is not None and first.onset_ns is not None and ranking.outcome == "ranked":
+        whole = nx.node_connected_component(graph.to_undirected(as_view=True), centre)
+        found |= {
+            c.service
+            for c in ranking.candidates
+            if c.evidence_for and c.onset_ns is not None and abs(c.onset_ns - first.onset_ns) <= _ONE_ONSET_NS
+        } & whole
+    return sorted(found - {"external"})[:_MOST_NAMES]
+
+
+def known(store: str) -> dict[str, Any]:
+    """Return the names that the newest telemetry uses: services, the service of each pod, the services of each node."""
+    opened = _store(store)
+    held = opened.bounds()
+    services: set[str] = set()
+    pods: dict[str, str] = {}
+    nodes: dict[str, set[str]] = {}
+    if held is None:
+        return {"services": [], "pods": {}, "nodes": {}}
+    window = Window(max(held.end_ns - 60 * MINUTE_NS, held.start_ns), held.end_ns)
+    columns = ["service", "pod", "node"]
+    tables = [opened.read("spans", window, columns=columns), opened.read("series", columns=columns)]
+    for table in tables:
+        for row in table.group_by(columns).aggregate([]).to_pylist():
+            service, pod, node = row["service"], row["pod"], row["node"]
+            if service:
+                services.add(service)
+                if pod:
+                    pods[pod] = service
+                if node:
+                    nodes.setdefault(node, set()).add(service)
+    return {"services": sorted(services), "pods": pods, "nodes": {k: sorted(v) for k, v in nodes.items()}}
+
+
+def draw(incident: str, path: str, **again: Any) -> dict[str, Any]:
+    """Write an incident's report; an incident that this process did not rank is ranked again."""
+    from ..session import RankedIncident
+
+    if incident not in _last:
+        rank(incident=incident, **again)
+    case, ranking = _last[incident]
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".part")
+    RankedIncident(ranking, case).report(unfinished)
+    unfinished.replace(target)
+    return {"path": path}
+
+
+def keep_case(folder: str, label: dict[str, Any], incident: str, **again: Any) -> dict[str, Any]:
+    """Write an incident's telemetry and its label as a case of `hypocenter evaluate`; return the case's name."""
+    from ..tracer.export import write_parquet
+    from ..tracer.schema import SIGNALS
+
+    if incident not in _last:
+        rank(incident=incident, **again)
+    case, _ = _last[incident]
+    root = Path(folder)
+    place = root / "incidents" / incident
+    place.mkdir(parents=True, exist_ok=True)
+    roles = {"series": "metrics", "points": "metrics", "spans": "traces", "logs": "logs"}
+    paths: dict[str, list[str]] = {}
+    for signal, role in roles.items():
+        table = case.telemetry.table(signal)
+        if table.num_rows:
+            with (place / f"{signal}.parquet").open("wb") as sink:
+                write_parquet(table.to_batches(), SIGNALS[signal], sink)
+            paths.setdefault(role, []).append(f"incidents/{incident}/{signal}.parquet")
+    alert_s = case.alert_ns / SECOND_NS
+    line = {"case": incident, "inject_time_epoch_s": alert_s, "paths": paths, "baseline": {}} | label
+    if case.symptom.entity:
+        line["target"] = {"node": case.symptom.entity, "metric": case.symptom.signal}
+    file = root / "CASES.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    # The last word about an incident counts.
+    others = [text for text in lines if text.strip() and json.loads(text).get("case") != incident]
+    unfinished = root / ".CASES.jsonl.part"
+    unfinished.write_text("\n".join([*others, json.dumps(line, ensure_ascii=False), ""]), encoding="utf-8")
+    unfinished.replace(file)
+    return {"case": incident, "file": str(file)}
+
+
+def _bounds(case: Case, held: Window) -> list[int]:
+    from ..report.traffic import bounds
+
+    return list(bounds(case) or (held.start_ns, held.end_ns))
+
+
+KINDS: dict[str, Callable[..., dict[str, Any]]] = {
+    "rank": rank,
+    "known": known,
+    "draw": draw,
+    "keep_case": keep_case,
+}

@@ -1,0 +1,58 @@
+"""The process: the application on uvicorn, with TLS where it is configured, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+import uvicorn
+
+from hypocenter.errors import SourceError
+
+from .app import create_app
+from .config import Config
+from .hook import Hook
+
+_SHUTDOWN_S = 10
+
+
+def serve(config: Config) -> None:
+    """Serve until told to end; what is accepted by then is delivered or stays in the journal.
+
+    Raises
+    ------
+    SourceError
+        A secret, a certificate or a template cannot be read, or the address is taken.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Its INFO lines hold whole addresses, and those of webhooks are secrets.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    host, port = config.host_and_port
+    tls: dict[str, Any] = {}
+    if config.tls is not None:
+        tls = {"ssl_certfile": str(config.tls.certificate), "ssl_keyfile": str(config.tls.key)}
+        if config.tls.client_ca is not None:
+            tls |= {"ssl_ca_certs": str(config.tls.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    settings = uvicorn.Config(
+        create_app(Hook(config)),
+        host,
+        port,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        lifespan="on",
+        **tls,
+    )
+    try:
+        settings.load()
+    except OSError as error:
+        raise SourceError(f"tls: the certificate cannot be used: {error.strerror or error}") from error
+    server = uvicorn.Server(settings)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's way to say that it could not start
+        raise SourceError(f"{config.listen}: cannot listen there; is the address taken?") from error

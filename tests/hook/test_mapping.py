@@ -1,0 +1,62 @@
+"""Labels name a service, a pod, a node; what is ambiguous or unknown is said."""
+
+from __future__ import annotations
+
+import hooks
+import pytest
+
+from hypocenter.hook.mapping import Entity, Known, map_alert
+from hypocenter.hook.payload import Alert
+
+KNOWN = Known(
+    frozenset({"payment", "checkout", "store-db"}), {"payment-7d4b9c6f5d-x2x9z": "payment"}, {"node-a": ["payment"]}
+)
+
+
+def labelled(**labels: str) -> Alert:
+    return Alert("firing", labels, {}, hooks.ALERT_NS, None, "f", "")
+
+
+@pytest.mark.parametrize(
+    ("labels", "service"),
+    [
+        ({"service": "payment"}, "payment"),
+        ({"job": "shop/payment"}, "payment"),
+        ({"job": "node-exporter", "deployment": "checkout"}, "checkout"),
+        ({"pod": "payment-7d4b9c6f5d-x2x9z"}, "payment"),
+        ({"instance": "store-db.shop.svc.cluster.local:9187"}, None),
+        ({"service": "store-db.shop.svc.cluster.local:5432"}, "store-db"),
+        ({"app": "Payment"}, "payment"),
+        ({"container": "store_db"}, "store-db"),
+        ({"workload": "checkout-5f6b7c8d9e-abcde"}, "checkout"),
+    ],
+)
+def test_the_service_is_found_under_the_usual_labels(labels: dict[str, str], service: str | None) -> None:
+    assert map_alert(labelled(**labels), KNOWN).service == service
+
+
+def test_a_known_name_wins_over_one_that_telemetry_never_saw() -> None:
+    found = map_alert(labelled(service="kube-state-metrics", deployment="payment"), KNOWN)
+    assert found == Entity("payment", None, None, ())
+
+
+def test_two_known_names_are_an_ambiguity_that_is_reported() -> None:
+    found = map_alert(labelled(service="checkout", pod="payment-7d4b9c6f5d-x2x9z"), KNOWN)
+    doubt = "labels name checkout and payment; taken: checkout"
+    assert found == Entity("checkout", "payment-7d4b9c6f5d-x2x9z", None, (doubt,))
+
+
+def test_own_rules_come_first() -> None:
+    alert = labelled(team_service="payment", service="checkout")
+    assert map_alert(alert, KNOWN, [("team_service", "service")]).service == "payment"
+
+
+def test_a_node_alone_and_an_unknown_name_are_said_to_be_that() -> None:
+    node = map_alert(labelled(instance="node-a:9100"), KNOWN)
+    assert node == Entity(None, None, "node-a", ("node node-a carries 1 services; none is named",))
+    assert map_alert(labelled(service="mars"), KNOWN).doubts == ("no telemetry of mars",)
+    assert map_alert(labelled(), KNOWN).doubts == ("no label names a service, a pod or a node",)
+
+
+def test_while_nothing_is_known_the_first_label_counts() -> None:
+    assert map_alert(labelled(job="shop/payment", pod="x-0"), Known()).service == "payment"
