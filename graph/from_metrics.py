@@ -1,8 +1,9 @@
-"""Edges from metrics alone: the service graphs of Tempo and the Collector, and Istio's requests.
+"""Edges from metrics alone: the service graphs of Tempo and the Collector, Istio's requests, and span metrics.
 
 Metrics tell how many calls failed and how long they took, but record no span: both sides' counts stay 0, so that what a
 side would know is unknown. Counters give what they grew by from sample to sample, in the step of the later sample; a
-counter that fell began anew. The first sample of a series has no predecessor and gives nothing.
+counter that fell, or that says that it was created since, began anew. The first sample of a series has no predecessor
+and gives nothing, unless the series was created shortly before.
 """
 
 from __future__ import annotations
@@ -21,20 +22,8 @@ from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, Window
 from .histogram import bucket
 from .rollup import SCHEMAS, STEP_NS, Rollups, empty
+from .told_edges import meaning, told_edges
 
-# Metric -> what it measures, and nanoseconds per unit. The Collector's own names lack the unit (seconds).
-_SERVICE_GRAPH = {
-    "traces_service_graph_request": ("count", 0),
-    "traces_service_graph_request_failed": ("errors", 0),
-    "traces_service_graph_request_server_seconds": ("server_duration", 1e9),
-    "traces_service_graph_request_client_seconds": ("client_duration", 1e9),
-    "traces_service_graph_request_server": ("server_duration", 1e9),
-    "traces_service_graph_request_client": ("client_duration", 1e9),
-    "traces_service_graph_request_messaging_system_seconds": ("queue", 1e9),
-}
-_ISTIO = {"istio_requests": ("count", 0), "istio_request_duration_milliseconds": ("duration", 1e6)}
-# What writers call a caller that they do not know.
-_OUTSIDE = ("user", "unknown")
 # A sample this much before the window still tells what the first one within grew by.
 _LOOKBACK_NS = 5 * MINUTE_NS
 
@@ -42,7 +31,7 @@ _LOOKBACK_NS = 5 * MINUTE_NS
 def read(store: Store, window: Window) -> Rollups:
     """Return the rollups of the edges that metrics of a store tell, in the steps of ``window``."""
     series = store.read("series")
-    names = [name for name in pc.unique(series["name"]).to_pylist() if _meaning(name) is not None]
+    names = [name for name in pc.unique(series["name"]).to_pylist() if meaning(name) is not None]
     if not names:
         return empty()
     series = series.filter(pc.is_in(series["name"], pa.array(names)))
@@ -57,7 +46,7 @@ def roll_up_metrics(series: pa.Table, points: pa.Table, window: Window) -> Rollu
     Only growth that ends in ``window`` counts. Istio's calls are taken from the callee's proxy, else from the caller's.
     A duration stands in the middle (geometric) of its bucket of the metric, so quantiles are as coarse as those.
     """
-    told = _told(series)
+    told = told_edges(series)
     grown = _growth(told, points, window)
     cells: dict[tuple[int, str, str], dict[str, Any]] = {}
     for row in _one_reporter(grown).itertuples():
@@ -77,78 +66,6 @@ def roll_up_metrics(series: pa.Table, points: pa.Table, window: Window) -> Rollu
     return Rollups(table, nothing.operations, nothing.instances, nothing.unlinked)
 
 
-def _meaning(name: str) -> tuple[str, float] | None:
-    family = name.removesuffix("_total")
-    return _SERVICE_GRAPH.get(family) or _ISTIO.get(family)
-
-
-def _told(series: pa.Table) -> pd.DataFrame:
-    """Return per series that describes calls: what it measures, of which edge, told by whom."""
-    rows = []
-    relevant = [_meaning(name) is not None for name in series["name"].to_pylist()]
-    columns = ["series_id", "name", "kind", "temporality", "unit", "attributes"]
-    for row in series.filter(pa.array(relevant, pa.bool_())).select(columns).to_pylist():
-        labels = {key: json.loads(value) for key, value in row["attributes"]}
-        measure, unit_ns = _meaning(row["name"]) or ("", 0)
-        edge = _istio(labels) if row["name"].startswith("istio_") else _service_graph(labels)
-        if edge is None:
-            continue
-        if measure == "duration":
-            measure = "server_duration" if edge["reporter"] == "callee" else "client_duration"
-        unit_ns = 1e6 if row["unit"] == "ms" else unit_ns
-        rows.append(edge | {"measure": measure, "unit_ns": unit_ns} | {k: row[k] for k in ("series_id", "temporality")})
-        if measure == "count" and edge["failed"]:
-            rows.append(rows[-1] | {"measure": "errors"})
-    names = [
-        "series_id",
-        "temporality",
-        "measure",
-        "unit_ns",
-        "caller",
-        "callee",
-        "caller_kind",
-        "callee_kind",
-        "reporter",
-    ]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _service_graph(labels: Mapping[str, Any]) -> dict[str, Any] | None:
-    caller, callee = labels.get("client"), labels.get("server")
-    if not caller or not callee:
-        return None
-    virtual = labels.get("virtual_node") if labels.get("connection_type") == "virtual_node" else None
-    outside = caller in _OUTSIDE and virtual != "server"
-    kind = (
-        "database" if labels.get("connection_type") == "database" else "external" if virtual == "server" else "service"
-    )
-    # A messaging edge names producer and consumer; the broker between them is not told.
-    return _ends(caller, callee, outside, kind, "callee", failed=False)
-
-
-def _istio(labels: Mapping[str, Any]) -> dict[str, Any] | None:
-    caller, callee = labels.get("source_workload"), labels.get("destination_workload")
-    callee = callee if callee not in (None, "", "unknown") else labels.get("destination_service_name")
-    if not caller or not callee or callee == "unknown":
-        return None
-    status, grpc = str(labels.get("response_code", "")), str(labels.get("grpc_response_status", ""))
-    # Code 0: the connection broke before an answer came.
-    failed = status.startswith("5") or status == "0" or grpc not in ("", "0")
-    reporter = "caller" if labels.get("reporter") == "source" else "callee"
-    return _ends(caller, callee, caller in _OUTSIDE, "service", reporter, failed=failed)
-
-
-def _ends(caller: str, callee: str, outside: bool, kind: str, reporter: str, *, failed: bool) -> dict[str, Any]:
-    return {
-        "caller": "external" if outside else caller,
-        "callee": callee,
-        "caller_kind": "external" if outside else "service",
-        "callee_kind": kind,
-        "reporter": reporter,
-        "failed": failed,
-    }
-
-
 def _growth(told: pd.DataFrame, points: pa.Table, window: Window) -> pd.DataFrame:
     """Return what each series grew by at each of its samples in the window: a number, or counts by bucket."""
     samples = points.filter(pc.is_in(points["series_id"], pa.array(told["series_id"], pa.string()))).to_pandas()
@@ -158,40 +75,65 @@ def _growth(told: pd.DataFrame, points: pa.Table, window: Window) -> pd.DataFram
         .sort_values(["series_id", "measure", "time_ns"], kind="stable")
     )
     is_duration = frame["unit_ns"].to_numpy() > 0
-    parts = [_of_counters(frame[~is_duration]), _of_histograms(frame[is_duration])]
+    parts = [_of_counters(frame[~is_duration], window), _of_histograms(frame[is_duration], window)]
     grown = pd.concat(parts, ignore_index=True)
     return grown[(grown["time_ns"] >= window.start_ns) & (grown["time_ns"] < window.end_ns)]
 
 
-def _of_counters(frame: pd.DataFrame) -> pd.DataFrame:
+def _of_counters(frame: pd.DataFrame, window: Window) -> pd.DataFrame:
     frame = frame[frame["value"].notna()]
-    before = frame.groupby(["series_id", "measure"])["value"].shift()
-    step = np.where(frame["value"] >= before, frame["value"] - before, frame["value"])
-    step = np.where(frame["temporality"] == "delta", frame["value"], np.where(before.isna(), 0, step))
-    return frame.assign(growth=np.rint(step).astype(np.int64).astype(object))
+    grouped = frame.groupby(["series_id", "measure"])
+    before, value = grouped["value"].shift(), frame["value"]
+    start = [json.loads(text).get("start_ns") if isinstance(text, str) else None for text in frame["histogram"]]
+    started = pd.Series(start, index=frame.index, dtype=float)
+    last = grouped["time_ns"].shift().fillna(window.start_ns - _LOOKBACK_NS)
+    is_new = (started >= last) | (value < before)
+    step = value.where(is_new, (value - before).fillna(0))
+    return frame.assign(
+        growth=np.rint(np.where(frame["temporality"] == "delta", value, step)).astype(int).astype(object)
+    )
 
 
-def _of_histograms(frame: pd.DataFrame) -> pd.DataFrame:
+def _of_histograms(frame: pd.DataFrame, window: Window) -> pd.DataFrame:
     grown: list[dict[int, int]] = []
-    before: tuple[str, list[float] | None] = ("", None)
+    series_id, known, last = "", None, 0
     for row in frame.itertuples():
         point = json.loads(row.histogram) if isinstance(row.histogram, str) else {}
-        counts, bounds = point.get("bucket_counts"), point.get("explicit_bounds", [])
-        known = before[1] if before[0] == row.series_id else None
-        if counts is None or (known is None and row.temporality != "delta"):
-            steps: list[float] = []
-        elif row.temporality == "delta" or known is None or len(known) != len(counts) or sum(counts) < sum(known):
-            steps = counts
-        else:
-            steps = [now - then for now, then in zip(counts, known, strict=True)]
-        middles = _middles_ns(bounds, row.unit_ns)
-        added: dict[int, int] = {}
-        for middle_ns, count in zip(middles, steps, strict=False):
+        if row.series_id != series_id:
+            series_id, known, last = row.series_id, None, window.start_ns - _LOOKBACK_NS
+        counts = _by_middle(point, row.unit_ns)
+        added: dict[int, float] = {}
+        if counts is not None:
+            is_new = point.get("start_ns", 0) >= last or (
+                known is not None and sum(counts.values()) < sum(known.values())
+            )
+            if row.temporality == "delta" or is_new:
+                added = counts
+            elif known is not None:
+                added = {middle: count - known.get(middle, 0) for middle, count in counts.items()}
+            known, last = counts, row.time_ns
+        steps: dict[int, int] = {}
+        for middle, count in added.items():
             if round(count) > 0:
-                added[bucket(middle_ns)] = added.get(bucket(middle_ns), 0) + round(count)
-        grown.append(added)
-        before = (row.series_id, counts if counts is not None else known)
+                steps[bucket(middle)] = steps.get(bucket(middle), 0) + round(count)
+        grown.append(steps)
     return frame.assign(growth=pd.Series(grown, index=frame.index, dtype=object))
+
+
+def _by_middle(point: Mapping[str, Any], unit_ns: float) -> dict[int, float] | None:
+    """Return the counts of a histogram by the middle of its buckets in nanoseconds, None where it has none."""
+    counts = point.get("bucket_counts")
+    if counts is not None:
+        return dict(zip(_middles_ns(point.get("explicit_bounds", []), unit_ns), counts, strict=False))
+    if "scale" not in point:
+        return None
+    base, positive = 2.0 ** -point["scale"], point.get("positive") or {}
+    found = {0: float(point.get("zero_count", 0))}
+    for place, count in enumerate(positive.get("bucket_counts", ())):
+        # Beyond a century nothing was measured.
+        exponent = min((positive["offset"] + place + 0.5) * base, 60.0)
+        found[round(2.0**exponent * unit_ns)] = count
+    return found
 
 
 def _middles_ns(bounds: list[float], unit_ns: float) -> list[int]:

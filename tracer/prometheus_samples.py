@@ -17,13 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import native_histogram
 from .batch import Batch, Tally, table_of
 from .otlp.any_value import plain_double
 from .otlp.attributes import Attributes
 from .prometheus_labels import Identity, identity_of, series_id_of
 from .schema import POINTS, SERIES
 
-Part = Literal["number", "bucket", "quantile", "sum", "count", "created", "ignored"]
+Part = Literal["number", "bucket", "quantile", "sum", "count", "created", "start", "native"]
 # A type of the text formats -> kind, temporality and monotonicity of our series.
 _KINDS: dict[str, tuple[str, str | None, bool | None]] = {
     "counter": ("sum", "cumulative", True),
@@ -32,6 +33,7 @@ _KINDS: dict[str, tuple[str, str | None, bool | None]] = {
     "stateset": ("gauge", None, None),
     "histogram": ("histogram", "cumulative", None),
     "gaugehistogram": ("histogram", None, None),
+    "native": ("exponential_histogram", "cumulative", None),
     "summary": ("summary", None, None),
 }
 _VALUE: Final = r"^-?(?:[0-9]+\.?[0-9]*(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
@@ -76,6 +78,11 @@ class SeriesBook:
         """Return what the samples of ``name`` and ``labels`` are a part of, listing its series when it is new."""
         family, suffix = self._family(name, labels)
         kind = self.types.get(family, "unknown")
+        if suffix == "_created" and kind == "counter":
+            total = family if family.endswith("_total") else f"{family}_total"
+            return Column(family, "start", self.row_of(total, kind, labels))
+        if kind == "histogram" and not suffix:
+            return Column(family, "native", self.row_of(family, "native", labels))
         if kind in _COMPOSITE:
             bound_name = "quantile" if kind == "summary" else "le"
             part: Part = _PARTS.get(suffix, "quantile" if not suffix and kind == "summary" else "number")
@@ -83,8 +90,6 @@ class SeriesBook:
             if part != "number" and not (part in ("bucket", "quantile") and math.isnan(bound)):
                 rest = {key: value for key, value in labels.items() if key != bound_name}
                 return Column(family, part, self.row_of(family, kind, rest), bound)
-        if suffix == "_created" and kind == "counter":
-            return Column(family, "ignored", -1)
         if kind == "unknown" and name.endswith("_total"):
             kind = "counter"
         return Column(family, "number", self.row_of(name, "unknown" if kind in _COMPOSITE else kind, labels))
@@ -111,6 +116,12 @@ class SeriesBook:
         return table_of(SERIES, columns, len(listed))
 
     def _family(self, name: str, labels: Mapping[str, str]) -> tuple[str, str]:
+        if name.endswith("_created"):
+            # Classic text declares creation times as gauges, beside a family that may end in _total.
+            base = name.removesuffix("_created")
+            for family in (base, f"{base}_total"):
+                if self.types.get(family) in ("counter", *_COMPOSITE):
+                    return family, "_created"
         if name not in self.types:
             for suffix in _SUFFIXES:
                 if name.endswith(suffix) and name.removesuffix(suffix) in self.types:
@@ -135,17 +146,58 @@ class SeriesBook:
 def numbers_to_points(book: SeriesBook, frame: pd.DataFrame) -> pa.Table:
     """Return the points of a frame with columns row, time_ns, value and exemplar (JSON of one, or None).
 
-    NaN, which says that a value is unknown, becomes null.
+    NaN, which says that a value is unknown, becomes null. A column ``start_ns``, where there is one, is when a counter
+    began (None: unknown).
     """
     if frame.empty:
         return POINTS.empty_table()
+    starts = frame["start_ns"] if "start_ns" in frame else [None] * len(frame)
     columns = {
         "series_id": pa.array(book.ids, pa.string()).take(pa.array(frame.row.to_numpy())),
         "time_ns": frame.time_ns.to_numpy(),
         "value": frame.value.to_numpy(),
-        "histogram": [None if one is None else f'{{"exemplars":[{one}]}}' for one in frame.exemplar],
+        "histogram": [_aside(start, one) for start, one in zip(starts, frame.exemplar, strict=True)],
     }
     return table_of(POINTS, columns, len(frame))
+
+
+def _aside(start_ns: int | None, exemplar: str | None) -> str | None:
+    """Return the JSON of what a number carries beside its value."""
+    parts = [] if start_ns is None else [f'"start_ns":{start_ns}']
+    parts += [] if exemplar is None else [f'"exemplars":[{exemplar}]']
+    return f"{{{','.join(parts)}}}" if parts else None
+
+
+def native_to_points(book: SeriesBook, frame: pd.DataFrame, tally: Tally) -> pa.Table:
+    """Return the points of native histograms; a frame with columns row, time_ns and text."""
+    if frame.empty:
+        return POINTS.empty_table()
+    texts = {text: native_histogram.to_json(text) for text in set(frame.text)}
+    points = [texts[text] for text in frame.text]
+    lost = sum(point is None for point in points)
+    if lost:
+        tally.drop("malformed native histogram", book.source, lost)
+    kept = np.array([point is not None for point in points], bool)
+    columns = {
+        "series_id": pa.array(book.ids, pa.string()).take(pa.array(frame.row.to_numpy()[kept])),
+        "time_ns": frame.time_ns.to_numpy()[kept],
+        "histogram": [point for point in points if point is not None],
+    }
+    return table_of(POINTS, columns, int(kept.sum()))
+
+
+def with_starts(numbers: pd.DataFrame, starts: pd.DataFrame, source: str, tally: Tally) -> pd.DataFrame:
+    """Return the numbers with ``start_ns`` from the creation times (seconds) of the same series and scrape; counted."""
+    keys = ["row", "time_ns"]
+    known = starts[starts["value"].abs() < _LATEST_S].drop_duplicates(keys, keep="last")
+    at = pd.Series((known["value"] * 1e6).round() * 1000, dtype="Float64").astype("Int64")
+    at.index = pd.MultiIndex.from_frame(known[keys])
+    found = at.reindex(pd.MultiIndex.from_frame(numbers[keys])).to_numpy(dtype=object, na_value=None)
+    joined = int(at.index.isin(pd.MultiIndex.from_frame(numbers[keys])).sum())
+    tally.repair("creation time joined to its counter", joined)
+    if len(starts) > joined:
+        tally.drop("creation time without its counter", source, len(starts) - joined)
+    return numbers.assign(start_ns=pd.Series(found, index=numbers.index, dtype=object))
 
 
 def parts_to_points(book: SeriesBook, frame: pd.DataFrame, tally: Tally) -> pa.Table:

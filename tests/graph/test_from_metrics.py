@@ -137,6 +137,63 @@ def test_edges_of_spans_win_and_each_says_what_it_is_known_from() -> None:
     assert made.coverage.spans == spans.coverage.spans
 
 
+SPANS = "traces_span_metrics_calls"
+
+
+def test_span_metrics_of_clients_that_name_their_peer_are_edges(tmp_path: Path) -> None:
+    def calls(grown: int, **labels: str) -> list[str]:
+        labels = {"span_kind": "SPAN_KIND_CLIENT", "status_code": "STATUS_CODE_UNSET"} | labels
+        return [labelled(f"{SPANS}_total", value, at, **labels) for at, value in ((0, 1), (15, 1 + grown))]
+
+    made = told(
+        tmp_path,
+        *calls(6, service_name="web", peer_service="cart"),
+        *calls(2, service_name="web", peer_service="cart", status_code="STATUS_CODE_ERROR"),
+        *calls(5, service_name="cart", db_system="redis", server_address="db-1"),
+        *calls(4, service_name="cart", span_kind="SPAN_KIND_SERVER", server_address="cart"),
+        *calls(3, service_name="cart", span_name="no peer"),
+    )
+    assert rows(made, "kind", "count", "errors") == [("web", "cart", "service", 8, 2), ("cart", "db-1", "cache", 5, 0)]
+
+
+def test_service_graphs_win_over_span_metrics_of_the_same_edge(tmp_path: Path) -> None:
+    span = {"service_name": "web", "span_kind": "SPAN_KIND_CLIENT", "peer_service": "cart"}
+    made = told(
+        tmp_path,
+        *(labelled(f"{GRAPH}_total", v, at, client="web", server="cart") for at, v in ((0, 0), (15, 4))),
+        *(labelled(f"{SPANS}_total", v, at, **span) for at, v in ((0, 0), (15, 9))),
+    )
+    assert rows(made, "count") == [("web", "cart", 4)]
+
+
+def test_creation_times_tell_first_growth_and_resets(tmp_path: Path) -> None:
+    ends = {"client": "web", "server": "cart"}
+    samples = ((0, 7, -60), (15, 10, -60), (30, 12, 20))
+    made = told(
+        tmp_path,
+        *(labelled(f"{GRAPH}_total", value, at, **ends) for at, value, _ in samples),
+        *(labelled(f"{GRAPH}_created", START_S + since, at, **ends) for at, _, since in samples),
+    )
+    # 7 since the creation, then 3, and 12 since it was created anew.
+    assert rows(made, "count") == [("web", "cart", 22)]
+
+
+def test_native_histograms_give_durations(tmp_path: Path) -> None:
+    def native(count: int, at_s: int) -> str:
+        buckets = f"schema:3,positive_spans:[-27:1],positive_deltas:[{count}]"
+        ends = 'client="web",server="cart"'
+        return f"{GRAPH}_server_seconds{{{ends}}} {{count:{count},sum:1,{buckets}}} {START_S + at_s}"
+
+    ends = {"client": "web", "server": "cart"}
+    made = told(
+        tmp_path,
+        *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 0), (15, 4))),
+        native(0, 0),
+        native(4, 15),
+    )
+    assert made.edges["server_p50_s"].tolist() == pytest.approx([2 ** (-27.5 / 8)], rel=0.03)
+
+
 def test_store_of_metrics_alone_has_a_graph(tmp_path: Path) -> None:
     ends = {"client": "web", "server": "cart"}
     told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 0), (15, 4))))

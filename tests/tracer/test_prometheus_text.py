@@ -43,10 +43,10 @@ def test_counters_gauges_and_untyped_of_scrapes_in_a_row() -> None:
     )
     batch = read(scrape + scrape.replace("17000", "17001").replace("heap +Inf", "heap -2e3"))
     assert points(batch) == [
-        ("http_requests_total", 250_000_000, 5.0, None),
+        ("http_requests_total", 250_000_000, 5.0, {"start_ns": 1_600_000_000 * 10**9}),
         ("heap", 0, float("inf"), None),
         ("odd", 250_000_000, None, None),
-        ("http_requests_total", 100_000 * 10**9 + 250_000_000, 5.0, None),
+        ("http_requests_total", 100_000 * 10**9 + 250_000_000, 5.0, {"start_ns": 1_600_000_000 * 10**9}),
         ("heap", 100_000 * 10**9, -2000.0, None),
         ("odd", 250_000_000, None, None),
     ]
@@ -55,7 +55,60 @@ def test_counters_gauges_and_untyped_of_scrapes_in_a_row() -> None:
         ("heap", "gauge", None, None, None),
         ("odd", "unknown", None, None, None),
     ]
-    assert batch.tally.dropped == {"creation time of a counter": 2}
+    assert (batch.tally.dropped, batch.tally.repaired) == ({}, {"creation time joined to its counter": 2})
+
+
+def test_creation_times_of_classic_text_are_no_metric_of_their_own() -> None:
+    text = (
+        "# TYPE hits_total counter\nhits_total 5 1700000000000\n"
+        '# TYPE hits_created gauge\nhits_created 1.6e9 1700000000000\nhits_created{a="b"} 1.6e9 1700000000000\n'
+    )
+    batch = read(text)
+    assert points(batch) == [("hits_total", 0, 5.0, {"start_ns": 1_600_000_000 * 10**9})]
+    assert batch.tally.dropped == {"creation time without its counter": 1}
+
+
+NATIVE = (
+    "{count:24,sum:100,schema:0,zero_threshold:0.001,zero_count:4,positive_spans:[0:2,1:2],positive_%s,"
+    "negative_spans:[0:1],negative_deltas:[2]}"
+)
+
+
+@pytest.mark.parametrize("counts", ["deltas:[2,1,-1,2]", "buckets:[2,3,2,4]"])
+@pytest.mark.parametrize("head", ["# TYPE rt histogram\n", "# TYPE other gauge\n"], ids=["typed", "untyped"])
+def test_native_histogram_is_one_exponential_point(counts: str, head: str) -> None:
+    exemplar = ' # {trace_id="abc"} 0.05' if head.startswith("# TYPE rt") else ""
+    batch = read(f'{head}rt{{path="/"}} {NATIVE % counts} 1700000000{exemplar}\n')
+    histogram = {
+        "count": 24, "sum": 100.0, "scale": 0, "zero_count": 4, "zero_threshold": 0.001,
+        "positive": {"offset": -1, "bucket_counts": [2, 3, 0, 2, 4]}, "negative": {"offset": -1, "bucket_counts": [2]},
+    }  # fmt: skip
+    assert points(batch) == [("rt", 0, None, histogram)]
+    assert series(batch, ["kind", "temporality", "attributes"]) == [
+        ("exponential_histogram", "cumulative", [("path", '"/"')])
+    ]
+
+
+def test_native_histogram_of_custom_bounds_is_explicit() -> None:
+    batch = read(
+        "rt {count:5,sum:3,schema:-53,custom_values:[0.1,1,10],positive_spans:[1:2],positive_deltas:[2,1]} 1.7e9\n"
+    )
+    expected = {"count": 5, "sum": 3.0, "explicit_bounds": [0.1, 1.0, 10.0], "bucket_counts": [0, 2, 3, 0]}
+    assert points(batch) == [("rt", 0, None, expected)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{count:1}", "{}", "{count:1,sum:1,schema:9}", "{count:-1,sum:1,schema:0}",
+        "{count:1,sum:1,schema:0,positive_spans:[0:1,2000000000:1],positive_deltas:[1,1]}",
+        "{count:1,sum:1,schema:0,positive_spans:[0:2],positive_deltas:[1]}",
+    ],
+)  # fmt: skip
+def test_malformed_native_histogram_is_dropped_and_counted(value: str) -> None:
+    batch = read(f"# TYPE rt histogram\nrt {value} 1.7e9\n# TYPE up gauge\nup 1 1.7e9\n")
+    assert points(batch) == [("up", 0, 1.0, None)]
+    assert sum(batch.tally.dropped.values()) == 1
 
 
 HISTOGRAM = """# TYPE rt histogram

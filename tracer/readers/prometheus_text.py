@@ -24,21 +24,24 @@ from ..prometheus_samples import (
     HELD_ROWS,
     Column,
     SeriesBook,
+    native_to_points,
     no_samples,
     numbers_to_points,
     parts_to_points,
     to_batch,
     to_numbers,
+    with_starts,
 )
 from ..source import Source
 
 NAME: Final = "prometheus-text"
 _CHUNK_BYTES: Final = 4 << 20
 _LINE_LIMIT_BYTES: Final = 64 << 20
-_LABELS: Final = r'\{(?:[^"}]|"(?:[^"\\]|\\.)*")*\}'
+# A colon outside of quotes tells a native histogram from labels.
+_LABELS: Final = r'\{(?:[^":}]|"(?:[^"\\]|\\.)*")*\}'
 _SAMPLE: Final = (
-    rf"^[ \t]*(?P<series>(?:[a-zA-Z_:][a-zA-Z0-9_:.]*[ \t]*(?:{_LABELS})?)|{_LABELS})[ \t]+(?P<number>[^ \t#]+)"
-    rf"(?:[ \t]+(?P<time>[^ \t#]+))?(?:[ \t]*#[ \t]*(?P<exemplar>{_LABELS}.*))?\s*$"
+    rf"^[ \t]*(?P<series>(?:[a-zA-Z_:][a-zA-Z0-9_:.]*[ \t]*(?:{_LABELS})?)|{_LABELS})[ \t]+"
+    rf"(?P<number>\{{[^}}\"]*\}}|[^ \t#]+)(?:[ \t]+(?P<time>[^ \t#]+))?(?:[ \t]*#[ \t]*(?P<exemplar>{_LABELS}.*))?\s*$"
 )
 _COMMENT: Final = re.compile(r"#[ \t]+(TYPE|UNIT)[ \t]+(\S+)[ \t]+(\S+)")
 _PAIR: Final = re.compile(r'\s*(?:([^\s"=,{}]+|"(?:[^"\\]|\\.)*")\s*=\s*)?"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
@@ -73,13 +76,16 @@ def _chunks(source: Source) -> Iterator[Batch]:
         _learn(book, lines)
         frame = _samples(source, lines, line_number, known, book, tally)
         line_number += len(lines) - 1
-        numbers = frame[frame.part == "number"]
-        parts = frame[~frame.part.isin(("number", "ignored"))]
-        ignored = int((frame.part == "ignored").sum())
-        if ignored:
-            tally.drop("creation time of a counter", source.name, ignored)
+        numbers, starts, native = (frame[frame.part == part] for part in ("number", "start", "native"))
+        parts = frame[~frame.part.isin(("number", "start", "native"))]
+        if len(starts):
+            numbers = with_starts(numbers, starts, source.name, tally)
         ended, held = _split_run([*held, parts], frame)
-        points = [numbers_to_points(book, numbers), parts_to_points(book, ended, tally)]
+        points = [
+            numbers_to_points(book, numbers),
+            native_to_points(book, native, tally),
+            parts_to_points(book, ended, tally),
+        ]
         yield to_batch(book.new_series(), pa.concat_tables(points), tally)
     tally = Tally()
     yield to_batch(book.new_series(), parts_to_points(book, pd.concat([no_samples(), *held]), tally), tally)
@@ -116,20 +122,28 @@ def _samples(
     place = np.flatnonzero(is_sample.to_numpy(zero_copy_only=False)) + first_line
     found = pc.extract_regex(lines.filter(is_sample), _SAMPLE)
     series = pc.utf8_trim_whitespace(pc.struct_field(found, "series")).dictionary_encode()
+    number = pc.struct_field(found, "number")
+    composite = pc.fill_null(pc.starts_with(number, "{"), False)
+    for text in series.filter(composite).unique().to_pylist():
+        if text is not None and (parsed := parse_series(text)) is not None:
+            book.types.setdefault(parsed[0], "histogram")
     for text in series.dictionary.to_pylist():
         if text not in known:
             parsed = parse_series(text)
             known[text] = None if parsed is None else book.column_of(*parsed)
     columns = [known[text] for text in series.dictionary.to_pylist()]
     readable = pa.array([column is not None for column in columns], pa.bool_()).take(series.indices)
-    value, time = to_numbers(pc.struct_field(found, "number")), pc.struct_field(found, "time")
+    value, time = to_numbers(number), pc.struct_field(found, "time")
+    is_native = pa.array([column is not None and column.part == "native" for column in columns], pa.bool_())
+    # A histogram is told by a histogram, anything else by a number.
+    fits = pc.if_else(is_native.take(series.indices), composite, pc.is_valid(value))
     time = pc.if_else(pc.equal(time, ""), None, time)
     time_ns = to_time_ns(time)
     if source.time_ns is not None:
         time_ns = pc.if_else(pc.is_null(time), source.time_ns, time_ns)
     keep = np.ones(len(place), bool)
     for reason, mask in (
-        ("line that is no sample", pc.and_(pc.fill_null(readable, False), pc.is_valid(value))),
+        ("line that is no sample", pc.and_(pc.fill_null(readable, False), pc.fill_null(fits, False))),
         ("sample without a timestamp", pc.or_(pc.is_valid(time), source.time_ns is not None)),
         ("sample with a malformed timestamp", pc.is_valid(time_ns)),
     ):
@@ -146,6 +160,7 @@ def _samples(
     frame["row"] = frame["row"].astype("i8")
     frame["time_ns"] = pc.fill_null(time_ns, 0).to_numpy(zero_copy_only=False)[keep]
     frame["value"] = pc.fill_null(value, np.nan).to_numpy(zero_copy_only=False)[keep]
+    frame["text"] = pc.struct_field(found, "number").filter(pa.array(keep)).to_pylist()
     texts = pc.struct_field(found, "exemplar").filter(pa.array(keep)).to_pylist()
     given = [text and _exemplar(text) for text in texts]
     malformed = sum(bool(text) and one is None for text, one in zip(texts, given, strict=True))
