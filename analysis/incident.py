@@ -30,6 +30,7 @@ def case_of(
     window: Window | None = None,
     baseline: Window | None = None,
     symptom: str | None = None,
+    between: Window | None = None,
 ) -> Case:
     """Return the case of an incident in a store.
 
@@ -44,6 +45,8 @@ def case_of(
         A quiet window to compare with, beside what precedes the incident.
     symptom
         The service where it hurts. None: found from the entry operations.
+    between
+        What lies outside is not looked at: the time from the incident before to the one after, where these are known.
 
     Raises
     ------
@@ -63,9 +66,10 @@ def case_of(
     searched = _searched(held, at_ns, window)
     felt = find_symptom(rollups(store, searched), searched)
     alert_ns = _alert_ns(at_ns, window, felt, searched)
+    low, high = (held.start_ns, held.end_ns) if between is None else (between.start_ns, between.end_ns)
     telemetry = Window(
-        max(alert_ns - EARLIEST_NS - BASELINE_NS, held.start_ns),
-        min(alert_ns + LATEST_NS + INCIDENT_NS, window.end_ns if window else held.end_ns, held.end_ns),
+        max(alert_ns - EARLIEST_NS - BASELINE_NS, low, held.start_ns),
+        min(alert_ns + LATEST_NS + INCIDENT_NS, window.end_ns if window else held.end_ns, high, held.end_ns),
     )
     batch, notes = _read(store, telemetry)
     quiet, quiet_notes = _read(store, baseline) if baseline else (Batch(), ())

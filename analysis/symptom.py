@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ..graph import histogram
-from ..graph.rollup import STEP_NS, Rollups
-from ..tracer.window import Window
+from ..graph.rollup import STEP_NS, Rollups, cut
+from ..tracer.window import MINUTE_NS, Window
 
 _SERVER, _CONSUMER = 2, 5
 _Text = Callable[[dict[str, np.ndarray], tuple[int, int]], str]
+_SHORTEST_NS = 5 * MINUTE_NS  # of what is searched beside an incident
 _MOST_STEPS = 240  # longer windows are searched in coarser steps
 _FEWEST_CALLS = 5  # inside a stretch; twice as many outside
 # Of one stretch, far above what thousands of stretches reach by chance; durations are correlated and heavy-tailed.
@@ -71,6 +72,21 @@ def find_symptom(rollups: Rollups, window: Window) -> Felt | None:
                 said = f"{operation} of {service} {text(sums, at)}"
                 found.append(Felt(str(service), str(operation), signal, stretch, float(sigmas[at]), said))
     return max(found, key=lambda f: (f.sigmas / _LEAST_SIGMAS[f.signal], f.service, f.operation), default=None)
+
+
+def find_symptoms(rollups: Rollups, window: Window) -> list[Felt]:
+    """Return all stretches of ``window`` in which an entry operation was worse, apart in time, in order.
+
+    The clearest is found first, then what hurts before and after it, each compared with what is left of the window.
+    """
+    felt = find_symptom(Rollups(*(cut(getattr(rollups, field.name), window) for field in fields(rollups))), window)
+    if felt is None:
+        return []
+    found = [felt]
+    for start_ns, end_ns in ((window.start_ns, felt.window.start_ns), (felt.window.end_ns, window.end_ns)):
+        if end_ns - start_ns >= _SHORTEST_NS:
+            found += find_symptoms(rollups, Window(start_ns, end_ns))
+    return sorted(found, key=lambda f: (f.window, f.service, f.operation))
 
 
 def _entries(rollups: Rollups) -> set[str]:

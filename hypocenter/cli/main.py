@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ..errors import HypocenterError
+from .batch import batch
 from .demo import demo
 from .diff import diff
 from .doctor import doctor
@@ -23,7 +24,7 @@ from .trace import trace
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (demo, ingest, graph, diff, trace, doctor, rank, report, export, evaluate):
+for command in (demo, ingest, graph, diff, trace, doctor, rank, report, batch, export, evaluate):
     app.command()(command)
 app.add_typer(pull)
 app.add_typer(store)

@@ -1,0 +1,150 @@
+"""An hour of a store: the incidents that began in it, their rankings and reports, its edges and its coverage."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from .. import __version__
+from ..analysis.incident import case_of
+from ..analysis.onset import BASELINE_NS, INCIDENT_NS
+from ..analysis.ranker import create
+from ..analysis.ranking import Ranking
+from ..analysis.symptom import Felt, find_symptoms
+from ..errors import HypocenterError
+from ..graph.cache import rollups
+from ..graph.dependency_graph import DependencyGraph
+from ..session import RankedIncident
+from ..tracer.schema import SIGNALS
+from ..tracer.store import Store
+from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
+from .tables import TABLES, table
+
+
+def name_of(hour: Window) -> str:
+    """Return the hour as a file name.
+
+    >>> name_of(Window(1_700_000_000 * 10**9 // 3600 // 10**9 * 3600 * 10**9, 1_700_003_600 * 10**9))
+    '2023-11-14T22'
+    """
+    return to_rfc3339(hour.start_ns)[:13]
+
+
+def key_of(store: Store, hour: Window, ranker: str) -> str:
+    """Return what the results of an hour depend on: the segments around it, the ranker and this version."""
+    around = _around(hour)
+    names = [f"{s}/{segment.path.stem}" for s in SIGNALS for segment in store.segments(s, around)]
+    return hashlib.sha256("\n".join([__version__, ranker, *sorted(names)]).encode()).hexdigest()[:32]
+
+
+def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path) -> None:
+    """Write the tables of an hour to ``folder``, whole or not at all, and a page per incident to ``reports``."""
+    staging = folder.with_name(f".{folder.name}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for felt, between in _felt(store, hour):
+        incident, candidates = _incident(store, felt, between, ranker, reports)
+        rows["incidents"].append(incident)
+        rows["candidates"] += candidates
+    rows["edges"], rows["coverage"] = _traffic(store, hour)
+    for name in TABLES:
+        pq.write_table(table(name, rows[name]), staging / f"{name}.parquet", compression="zstd")
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.rename(folder)
+
+
+def _around(hour: Window) -> Window:
+    """Return the hour with what an incident at its beginning is compared with, and with the rest of one at its end."""
+    return Window(hour.start_ns - BASELINE_NS, hour.end_ns + INCIDENT_NS)
+
+
+def _felt(store: Store, hour: Window) -> Iterator[tuple[Felt, Window]]:
+    """Yield what was felt from within ``hour`` on, with the time between the incident before and the one after.
+
+    An incident is no baseline for the next one.
+    """
+    around, held = _around(hour), store.bounds("spans")
+    if held is None:
+        return
+    # Before the first span nothing was silent.
+    searched = Window(max(around.start_ns, held.start_ns), min(around.end_ns, held.end_ns))
+    found = find_symptoms(rollups(store, searched), searched)
+    starts = [held.start_ns, *(felt.window.end_ns for felt in found)]
+    ends = [*(felt.window.start_ns for felt in found[1:]), held.end_ns]
+    for felt, start_ns, end_ns in zip(found, starts, ends, strict=False):
+        if hour.start_ns <= felt.window.start_ns < hour.end_ns:
+            # What follows its end tells of the next one, or of nothing.
+            yield felt, Window(start_ns, max(min(end_ns, felt.window.end_ns + MINUTE_NS), felt.window.end_ns))
+
+
+def _incident(
+    store: Store, felt: Felt, between: Window, ranker: str, reports: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    start = to_rfc3339(felt.window.start_ns // SECOND_NS * SECOND_NS)
+    name = f"{start.replace(':', '')}-{hashlib.sha256(felt.service.encode()).hexdigest()[:8]}"
+    row: dict[str, Any] = {
+        "incident": name,
+        "start": felt.window.start_ns,
+        "end": felt.window.end_ns,
+        "symptom": felt.service,
+        "signal": felt.signal,
+        "felt": felt.text,
+    }
+    try:
+        case = case_of(store, at_ns=felt.window.start_ns, symptom=felt.service, between=between)
+        ranking = create(ranker).rank(case)
+    except HypocenterError as error:
+        return row | {"outcome": "failed", "error": str(error)}, []
+    RankedIncident(ranking, case).report(reports / f"{name}.html")
+    return row | _answer(ranking), list(_candidates(name, ranking))
+
+
+def _answer(ranking: Ranking) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "outcome": ranking.outcome,
+        "not_checked": "; ".join(ranking.not_checked) or None,
+        "error": ranking.error,
+    }
+    if ranking.outcome != "ranked" or not ranking.candidates:
+        return row
+    first = ranking.candidates[0]
+    return row | {
+        "origin": first.entity,
+        "kind": first.kind,
+        "service": first.service,
+        "probability": first.probability,
+        "onset": first.onset_ns,
+        "path": " -> ".join(first.path),
+        "why": "; ".join(evidence.text for evidence in first.evidence_for),
+    }
+
+
+def _candidates(name: str, ranking: Ranking) -> Iterator[dict[str, Any]]:
+    for rank, candidate in enumerate(ranking.candidates, 1):
+        yield {
+            "incident": name,
+            "rank": rank,
+            "entity": candidate.entity,
+            "kind": candidate.kind,
+            "service": candidate.service,
+            "probability": candidate.probability,
+            "score_nats": candidate.score,
+            "onset": candidate.onset_ns,
+        }
+
+
+def _traffic(store: Store, hour: Window) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    graph = DependencyGraph.read(store, hour)
+    wanted = TABLES["edges"].names[1:]
+    edges = graph.edges[wanted].astype(object)
+    edges = edges.where(edges.notna(), None)
+    coverage = graph.coverage
+    share = {"spans": coverage.spans, "linked": coverage.linked, "explained_ratio": coverage.explained_ratio}
+    rows = [{"hour": hour.start_ns, **row} for row in edges.to_dict("records")]
+    return rows, [{"hour": hour.start_ns, **share}]
