@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from mutation import Sample, read_or_refuse, try_mutations
 from test_formats import sections
+from test_fuzz import MAPPED, map_or_refusal
 
 from hypocenter.errors import DecodeError
 from hypocenter.tracer.detect import READERS, detect
+from hypocenter.tracer.mapping import read_map
 from hypocenter.tracer.source import open_source
 
 MUTATIONS = 1_000_000
+MAPPED_MUTATIONS = 20_000
 # What all mutations of a reader's files may add to the peak, pools of memory included.
 GROWTH_KIB = 512 << 10
 _LARGEST_FIXTURE = 8 << 10
@@ -54,3 +57,18 @@ def test_mutations_are_read_or_refused_in_bounded_memory(scaled: Callable[[int],
         assert growth < GROWTH_KIB, f"{reader.NAME}: the peak of memory grew by {growth:,} KiB"
     count = sum(map(len, public.values()))
     print(f"\ndecoders: {each * len(READERS):,} mutations over {len(READERS)} readers, {count} public files among them")
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("signal", MAPPED)
+def test_mutated_tables_under_a_map_are_read_or_refused(
+    signal: str, tmp_path: Path, scaled: Callable[[int], int]
+) -> None:
+    text, table = MAPPED[signal]
+    file = tmp_path / "map.yaml"
+    file.write_text(text, encoding="utf-8")
+    count = scaled(MAPPED_MUTATIONS)
+    name = f"mapped-{signal}"
+    try_mutations(name, [Sample("table.csv", table)], range(count), partial(read_or_refuse, read_map(file)))
+    try_mutations("map", [Sample("map.yaml", text.encode())], range(count), partial(map_or_refusal, file))
+    print(f"\n{name}: {count:,} mutations of the table, {count:,} of the map")

@@ -84,14 +84,13 @@ def test_mutated_table_under_a_map_is_read_or_refused(signal: str, tmp_path: Pat
     )
 
 
+def map_or_refusal(file: Path, file_name: str, content: bytes) -> None:
+    """Read ``content`` as a map, by way of ``file``; anything but a map or a SourceError raises."""
+    file.write_bytes(content)
+    with suppress(SourceError):
+        read_map(file)
+
+
 def test_mutated_map_is_read_or_refused(tmp_path: Path) -> None:
-    file = tmp_path / "map.yaml"
-
-    def read(file_name: str, content: bytes) -> None:
-        file.write_bytes(content)
-        with suppress(SourceError):
-            read_map(file)
-
-    try_mutations(
-        "map", [Sample("map.yaml", MAP.encode()), Sample("map.yaml", METRICS_MAP.encode())], range(1000), read
-    )
+    maps = [Sample("map.yaml", MAP.encode()), Sample("map.yaml", METRICS_MAP.encode())]
+    try_mutations("map", maps, range(1000), partial(map_or_refusal, tmp_path / "map.yaml"))
