@@ -29,6 +29,10 @@ class Overloaded(SourceError):
         self.retry_after_s = retry_after_s
 
 
+class ConfigError(HypocenterError):
+    """A configuration names a setting that does not exist, or gives one a value that it cannot have."""
+
+
 class GraphError(HypocenterError):
     """Telemetry cannot be turned into a graph, e.g. a window that ends before it starts."""
 

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import HypocenterError
 from .batch import batch
+from .collect import collect
 from .demo import demo
 from .diff import diff
 from .doctor import doctor
@@ -24,7 +25,7 @@ from .trace import trace
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (demo, ingest, graph, diff, trace, doctor, rank, report, batch, export, evaluate):
+for command in (demo, ingest, collect, graph, diff, trace, doctor, rank, report, batch, export, evaluate):
     app.command()(command)
 app.add_typer(pull)
 app.add_typer(store)

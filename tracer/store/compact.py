@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GRACE_NS = HOUR_NS
 # A group is sorted in memory: half a million spans take about half a gigabyte on the way.
 _TARGET_ROWS = 512 * 1024
+_LIVE_SEGMENTS = 8
 _ORDER = {
     "spans": [("trace_id", "ascending"), ("start_ns", "ascending")],
     "points": [("series_id", "ascending"), ("time_ns", "ascending")],
@@ -44,8 +45,11 @@ class Compaction:
     rows: int
 
 
-def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS) -> Compaction:
+def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS, live: bool = False) -> Compaction:
     """Replace the small segments of each past hour by larger ones, spans sorted by trace id.
+
+    With ``live`` also those of the hour that is still filling, eight of about equal size at a time: each row is then
+    moved a few times at most, however small the segments come.
 
     The rows stay the same and every reader sees each of them once at any moment, also when this is killed: the new
     files become visible, and the old ones cease to be, by one record. Old files are deleted ``grace_ns`` after that,
@@ -63,7 +67,7 @@ def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS
             folder = store.path / signal
             _drop_orphans(folder)
             changes.expire(folder, now - grace_ns)
-            for group in _groups(store.segments(signal), now):
+            for group in _groups(store.segments(signal), now, live):
                 moved = _merge(store, signal, group, now)
                 replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
     return Compaction(replaced, written, rows)
@@ -88,17 +92,21 @@ def _drop_orphans(folder: Path) -> None:
     durable.remove(path for path in (folder / COMPACTED).glob(f"*{SUFFIX}") if f"{COMPACTED}/{path.name}" not in added)
 
 
-def _groups(segments: Sequence[Segment], now_ns: int) -> Iterator[list[Segment]]:
-    """Yield the segments to merge: small ones that arrived in the same past hour, up to the target together."""
+def _groups(segments: Sequence[Segment], now_ns: int, live: bool) -> Iterator[list[Segment]]:
+    """Yield the segments to merge: small ones of one hour of arrival, up to the target together."""
     this_hour = now_ns // HOUR_NS * HOUR_NS
-    by_hour: dict[int, list[Segment]] = {}
+    # Of the hour that is filling, segments of one size, on a scale of powers of eight.
+    alike: dict[tuple[int, int], list[Segment]] = {}
     for segment in segments:
-        if segment.arrived_hour_ns < this_hour and segment.rows < _TARGET_ROWS // 2:
-            by_hour.setdefault(segment.arrived_hour_ns, []).append(segment)
-    for hour in sorted(by_hour):
+        if segment.rows < _TARGET_ROWS // 2:
+            size = segment.rows.bit_length() // 3 if segment.arrived_hour_ns >= this_hour else -1
+            alike.setdefault((segment.arrived_hour_ns, size), []).append(segment)
+    for (_, size), found in sorted(alike.items()):
+        if size >= 0 and (not live or len(found) < _LIVE_SEGMENTS):
+            continue
         group: list[Segment] = []
         rows = 0
-        for segment in by_hour[hour]:
+        for segment in found:
             if len(group) > 1 and rows + segment.rows > _TARGET_ROWS:
                 yield group
                 group, rows = [], 0

@@ -1,0 +1,129 @@
+"""A process that decodes and commits: decoding holds Python's lock, and the doors must stay quick.
+
+What goes over the pipe is JSON and the requests' bytes. The process ends when its pipe does, after the commit in hand.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from hypocenter.errors import SourceError
+
+from ..privacy import Privacy
+from .request import Accepted, Refused, Request, Work
+
+# Requests that unfold to more than this kill their worker, not the machine.
+_MEMORY_BYTES = 3 << 30
+_processes = multiprocessing.get_context("spawn")
+
+
+class WorkerDied(Exception):
+    """The process ended while it had work."""
+
+
+class Worker:
+    """A worker seen from outside; ``open_store`` is a function of a module, called in the process."""
+
+    def __init__(self, path: Path, privacy: Privacy, open_store: Callable[[Path], Any]) -> None:
+        self._pipe, inner = _processes.Pipe()
+        rules = (privacy.allow, privacy.deny, privacy.hash, privacy.masks, privacy.key)
+        self._process = _processes.Process(target=run, args=(inner, path, rules, open_store), daemon=True)
+        self._process.start()
+        inner.close()
+
+    def wait_ready(self) -> None:
+        """Return when it can work; raises SourceError when the store cannot be opened, WorkerDied when it died."""
+        answer = self._receive()
+        if "error" in answer:
+            raise SourceError(answer["error"], retryable=answer["retryable"])
+
+    def commit(self, group: Sequence[Request]) -> tuple[list[Accepted | Exception], Work]:
+        """As `Committer.commit`; raises WorkerDied."""
+        try:
+            self._pipe.send_bytes(orjson.dumps([[request.kind, request.content_type] for request in group]))
+            for request in group:
+                self._pipe.send_bytes(request.payload)
+        except OSError:
+            raise WorkerDied from None
+        answer = self._receive()
+        return [_outcome(*one) for one in answer["outcomes"]], Work(**answer["work"])
+
+    def stop(self) -> None:
+        """End the process after the commit in hand."""
+        self._pipe.close()
+        self._process.join(30)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = orjson.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            raise WorkerDied from None
+        return answer
+
+
+def run(pipe: Connection, path: Path, rules: tuple[Any, ...], open_store: Callable[[Path], Any]) -> None:
+    """Commit group after group until the pipe is closed."""
+    from .commit import Committer
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides when to end
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    try:
+        committer = Committer(open_store(path), Privacy(*rules))
+    except SourceError as error:
+        pipe.send_bytes(orjson.dumps({"error": str(error), "retryable": error.retryable}))
+        return
+    _warm_up()
+    gc.freeze()
+    pipe.send_bytes(b"{}")
+    while True:
+        try:
+            header = orjson.loads(pipe.recv_bytes())
+            group = [Request(kind, content_type, pipe.recv_bytes()) for kind, content_type in header]
+        except EOFError:
+            return
+        outcomes, work = committer.commit(group)
+        del group
+        try:
+            pipe.send_bytes(orjson.dumps({"outcomes": [_told(one) for one in outcomes], "work": asdict(work)}))
+        except OSError:  # the parent is gone
+            return
+
+
+def _warm_up() -> None:
+    """Decode something, so that the first request does not pay for the imports."""
+    from ..otlp.decode import decode
+
+    for kind in ("traces", "metrics", "logs"):
+        decode(kind, b"")
+
+
+def _told(outcome: Accepted | Exception) -> tuple[Any, ...]:
+    match outcome:
+        case Accepted(rejected, message):
+            return ("accepted", rejected, message)
+        case SourceError():
+            return ("store", int(outcome.retryable), str(outcome))
+    return ("refused", 0, str(outcome))
+
+
+def _outcome(kind: str, number: int, message: str) -> Accepted | Exception:
+    match kind:
+        case "accepted":
+            return Accepted(number, message)
+        case "store":
+            return SourceError(message, retryable=bool(number))
+    return Refused(message)
