@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 from control_plane import ControlPlane, control_plane
@@ -25,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("kubernetes"))
+
+
+@pytest.fixture(scope="session")
+def scaled() -> Callable[[int], int]:
+    """Return a function that gives the part of a full size to run, a twentieth by default."""
+    share = float(os.environ.get("HYPOCENTER_PROOF_SCALE", "0.05"))
+    return lambda full: max(1, round(full * share))
 
 
 _NUMBERS = itertools.count(1)

@@ -103,7 +103,7 @@ def test_services_and_the_budget_select_the_pods(cluster: ControlPlane) -> None:
         names = {s["metadata"]["labels"]["kubernetes.io/service-name"]: len(s["endpoints"] or ()) for s in slices}
         return names | {"ports": sum(len(s["ports"] or ()) for s in slices)}
 
-    cluster.wait(lambda: served() == {"collector": 2, "hook": 2, "ports": 3}, f"endpoints; now {served()}")
+    cluster.wait(lambda: served() == {"collector": 2, "hook": 2, "ports": 4}, f"endpoints; now {served()}")
     cluster.wait(lambda: cluster.get("pdb", "hook", "-n", NAMESPACE)["status"].get("currentHealthy") == 2, "the budget")
 
 
