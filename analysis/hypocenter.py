@@ -61,6 +61,7 @@ class Hypocenter:
         visits = read_visits(case.baseline_links.visits, case.links.visits, services, case.alert_ns)
         series = read_series(_tables(case, baseline=True), _tables(case), services, case.alert_ns)
         splits = splits_of(case, visits, series)
+        series = None if series is None else series.screened(splits)
         kinds, missing = gather(case, services, visits, series, splits)
         if not kinds:
             raise NotApplicable("; ".join(missing) or "no telemetry around the alert")

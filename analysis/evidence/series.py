@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,8 @@ _NOISE = 2.0
 # The smallest value that counts, as a share of what same-named series usually read over all services.
 _FLOOR = 0.1
 _MAX_USAGE = 0.99
+# From so many series on, the search for the onset looks at every fourth split first.
+_FEW_SERIES, _COARSE = 2000, 4
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Series:
     service: np.ndarray
     peer: np.ndarray
     pod: np.ndarray
+    still: np.ndarray | None = None  # known not to move at any split
 
     def __len__(self) -> int:
         return len(self.name)
@@ -80,12 +84,34 @@ class Series:
         low, high = np.searchsorted(self.time_ns, [split.onset_ns - BASELINE_NS, split.onset_ns])
         return slice(int(low), int(high))
 
+    def screened(self, splits: Sequence[Split]) -> Series:
+        """Return the series with those marked that stay within one noise at a quarter of the ``splits``.
+
+        At a split in between they would not rise beyond two noises either. Where there are few series none is marked.
+        """
+        if len(self) <= _FEW_SERIES or len(splits) <= 2 * _COARSE:
+            return self
+        asked = [*splits[::_COARSE], splits[-1]]
+        rows = np.arange(len(self))
+        with ThreadPoolExecutor() as pool:
+            moved = list(pool.map(lambda split: self._moved(split, rows), asked))
+        return replace(self, still=~np.any(moved, axis=0))
+
+    def _moved(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        shift, noise = self.moves(split, rows)
+        return np.asarray(~(np.abs(shift) <= noise))  # unknown is not still
+
     def moves(self, split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (shift, noise) of ``rows`` in log units: the median's change, and one robust standard deviation.
 
         The baseline's centre is the precision-weighted one of the quiet recording and of what precedes the onset; NaN
         with fewer than three known values before or none after. A constant series has no noise but a floor of 1 %.
         """
+        if self.still is not None and self.still[rows].any():
+            shift, noise = np.zeros(len(rows)), np.zeros(len(rows))
+            moving = ~self.still[rows]
+            shift[moving], noise[moving] = self.moves(split, rows[moving])
+            return shift, noise
         after = median(self.values[rows, self.after(split)])
         before, quiet = self.values[rows, self.before(split)], self.quiet[rows]
         n = np.stack([np.isfinite(quiet).sum(axis=1), np.isfinite(before).sum(axis=1)]).astype(float)
@@ -233,6 +259,13 @@ def quantile(values: np.ndarray, q: float) -> np.ndarray:
     """Return the ``q`` quantile of each row over its known values, interpolated; NaN for none; shape (n,)."""
     if not values.shape[1]:
         return np.full(len(values), np.nan)
+    n_columns = values.shape[1]
+    if np.isfinite(values).all():
+        place = (n_columns - 1) * q
+        low = int(place)
+        high = min(low + 1, n_columns - 1)
+        parted = np.partition(values, (low, high), axis=1)
+        return np.asarray(parted[:, low] + (parted[:, high] - parted[:, low]) * (place - low))
     ordered = np.sort(values, axis=1)  # NaN last
     n, row = np.isfinite(values).sum(axis=1), np.arange(len(values))
     place = np.maximum(n - 1, 0) * q
