@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # "-30m", RFC 3339, seconds since the epoch (or ms, us, ns, told by magnitude), datetime or pandas Timestamp.
 Moment: TypeAlias = "str | int | float | datetime"
+_NAME_CHARACTERS = 200
 Period: TypeAlias = "Window | Moment | tuple[Moment, Moment]"
 
 
@@ -100,6 +101,55 @@ class Session:
     def diff(self, before: Period, after: Period) -> GraphDiff:
         """Return what changed in the dependency graph from one window to another: calls, rate, errors, durations."""
         return self.graph(before).diff(self.graph(after))
+
+    def symptoms(self, since: Period | None = None, until: Moment | None = None) -> pd.DataFrame:
+        """Return where and when it hurt in a window, by default in all: a row per stretch, in order of time."""
+        from .questions import symptoms
+
+        return symptoms(self.store, self._window(since, until) or self._bounds())
+
+    def traces(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        service: str | None = None,
+        operation: str | None = None,
+        error: bool | None = None,
+        longer_than_s: float | None = None,
+        limit: int = 100,
+    ) -> pd.DataFrame:
+        """Return the traces of a window that have such a span, the longest first; see `hypocenter.questions.traces`."""
+        from .questions import traces
+
+        window = self._window(since, until) or self._bounds()
+        conditions = {"service": service, "operation": operation, "error": error, "longer_than_s": longer_than_s}
+        return traces(self.store, window, limit=limit, **conditions)  # type: ignore[arg-type]
+
+    def trace(self, trace_id: str) -> Trace:
+        """Return the trace of this id, or the one that alone begins with it; it shows itself as a waterfall."""
+        from .graph.one_trace import laid_out, read_trace
+
+        return Trace(laid_out(read_trace(self.store, trace_id)))
+
+    def metrics(
+        self,
+        names: str | Iterable[str] | None = None,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        service: str | None = None,
+    ) -> pd.DataFrame:
+        """Return samples on a common clock, a column per series; see `hypocenter.questions.metrics`."""
+        from .questions import metrics
+
+        return metrics(self.store, self._window(since, until) or self._bounds(), names, service)
+
+    def events(self, since: Period | None = None, until: Moment | None = None) -> pd.DataFrame:
+        """Return what happened in a window, in order of time: Kubernetes events, rollouts, changes, alerts."""
+        from .questions import events
+
+        return events(self.store, self._window(since, until) or self._bounds())
 
     def rank(
         self,
@@ -200,6 +250,36 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """One trace, a row per span in the order of a waterfall (`hypocenter.graph.one_trace.laid_out`)."""
+
+    spans: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the spans."""
+        return self.spans.copy()
+
+    def figure(self) -> go.Figure:
+        """Return the waterfall."""
+        from .analysis.plot import waterfall
+
+        text = {
+            name: self.spans[name].fillna("(no service.name)").str.slice(0, _NAME_CHARACTERS)
+            for name in ("service", "operation")
+        }
+        # Rows have numbers for ids: two spans may share one.
+        ids = {"span_id": self.spans["number"].astype(str), "parent_span_id": self.spans["parent"].astype(str)}
+        return waterfall(self.spans.assign(**text, **ids))
+
+    def __repr__(self) -> str:
+        services = self.spans.service.nunique()
+        return f"<trace {max(self.spans.trace_id, key=len)}: {len(self.spans):,} spans of {services} services>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> object:
+        return self.figure()._repr_mimebundle_(include, exclude)
+
+
+@dataclass(frozen=True)
 class RankedIncident:
     """A ranking with the case it speaks of; it prints as the terminal's answer and shows as a card in a notebook."""
 
@@ -240,6 +320,25 @@ class RankedIncident:
         ]
         columns = ["entity", "kind", "service", "probability", "onset", "score", "path", "speaks_for", "speaks_against"]
         return pd.DataFrame(rows, columns=["rank", *columns]).set_index("rank")
+
+    def explain(self, candidate: str | int = 1) -> pd.DataFrame:
+        """Return what speaks for and against a candidate (its place, entity or service): kind, nats, text, onset.
+
+        CaseError names the candidates that there are.
+        """
+        import pandas as pd
+
+        known = self.ranking.candidates
+        place = candidate - 1 if isinstance(candidate, int) else None
+        chosen = known[place : place + 1] if place is not None and place >= 0 else ()
+        if isinstance(candidate, str):
+            chosen = tuple(c for c in known if candidate in (c.entity, c.service))
+        if not chosen:
+            raise CaseError(f"no candidate {candidate!r}; there are {', '.join(c.entity for c in known[:10])}")
+        evidence = [*chosen[0].evidence_for, *chosen[0].evidence_against]
+        rows = [(e.kind, e.score, e.text, e.onset_ns) for e in evidence]
+        frame = pd.DataFrame(rows, columns=["kind", "nats", "text", "onset"])
+        return frame.assign(onset=pd.to_datetime(frame.onset.astype("Int64"), utc=True))
 
     def figure(self) -> go.Figure:
         """Return the evidence of the first candidates as bars."""

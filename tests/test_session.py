@@ -163,3 +163,54 @@ def test_timestamp_text_and_number_name_the_same_nanosecond(time_ns: int) -> Non
     aware = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros // 1000)
     assert (moment_ns(stamp), moment_ns(time_ns), moment_ns(aware)) == (time_ns, time_ns, micros)
     assert moment_ns(np.int64(time_ns)) == time_ns  # type: ignore[arg-type]
+
+
+def test_symptoms_are_found_with_their_times(session: hc.Session) -> None:
+    found = session.symptoms()
+    assert found[["service", "signal"]].to_dict("records") == [{"service": "web", "signal": "latency"}]
+    assert abs(found.start[0] - pd.Timestamp(small.ONSET_NS, tz="UTC")) <= pd.Timedelta(seconds=20)
+
+
+def test_traces_are_those_with_a_span_that_meets_all_conditions(session: hc.Session) -> None:
+    failed = session.traces(service="payment", error=True, limit=1000)
+    assert len(failed) == 45
+    assert set(failed.entry) == {"web"} and (failed.errors > 0).all()
+    assert failed.duration_s.is_monotonic_decreasing
+    assert len(session.traces(limit=7)) == 7
+    assert session.traces(longer_than_s=3600.0).empty
+    assert (session.traces(service="payment", longer_than_s=0.2, limit=1000).start >= small_onset()).all()
+
+
+def small_onset() -> pd.Timestamp:
+    return pd.Timestamp(small.ONSET_NS, tz="UTC")
+
+
+def test_trace_shows_itself_by_its_id(session: hc.Session) -> None:
+    trace = session.trace(session.traces(limit=1).index[0])
+    assert repr(trace).endswith("spans of 4 services>")
+    assert len(trace.figure().data) and len(trace.to_frame()) == 8
+    assert isinstance(trace._repr_mimebundle_(), (dict, tuple))
+
+
+def test_metrics_come_as_columns_on_a_common_clock(session: hc.Session) -> None:
+    everything = session.metrics()
+    assert everything.columns.names == ["name", "service", "pod"] and str(everything.index.dtype).endswith("UTC]")
+    name = everything.columns[0][0]
+    assert list(session.metrics(name, service="payment").columns.get_level_values("name").unique()) == [name]
+    assert session.metrics(f"{name[:3]}*").shape[1] >= 1
+    with pytest.raises(SourceError, match="no series matches; it holds"):
+        session.metrics("nothing_of_this_name")
+
+
+def test_events_are_in_order_of_time(session: hc.Session) -> None:
+    events = session.events()
+    assert events.time.is_monotonic_increasing and {"kind", "service", "message"} <= set(events.columns)
+
+
+def test_explain_tells_what_speaks_for_a_candidate(incident: RankedIncident) -> None:
+    first = incident.ranking.candidates[0]
+    by_place, by_name = incident.explain(1), incident.explain(first.entity)
+    pd.testing.assert_frame_equal(by_place, by_name)
+    assert by_place.text.tolist() == [e.text for e in (*first.evidence_for, *first.evidence_against)]
+    with pytest.raises(CaseError, match="no candidate 'nobody'; there are"):
+        incident.explain("nobody")

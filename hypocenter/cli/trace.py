@@ -107,19 +107,13 @@ def _shown(text: str, cells: int) -> str:
 
 
 def _write_page(shown: pd.DataFrame, path: Path) -> None:
-    from ..analysis.plot import waterfall
     from ..errors import SourceError
+    from ..session import Trace
 
-    cut = {name: shown[name].fillna("(no service.name)").str.slice(0, _NAME_CHARACTERS) for name in _NAMES}
-    # Rows have numbers for ids: two spans may share one.
-    ids = {"span_id": shown["number"].astype(str), "parent_span_id": shown["parent"].astype(str)}
-    figure = waterfall(shown.assign(**cut, **ids))
+    figure = Trace(shown).figure()
     try:
         html = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
         path.write_text(html, encoding="utf-8", errors="replace")
     except OSError as error:
         raise SourceError(f"{path}: cannot be written ({error.strerror or error})") from error
     typer.echo(f"waterfall: {path}", err=True)
-
-
-_NAMES = ("service", "operation")

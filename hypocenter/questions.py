@@ -1,0 +1,148 @@
+"""What a person asks a store besides its graph and a ranking: traces, metrics, events and symptoms as frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .analysis.metrics import to_metrics
+from .analysis.symptom import find_symptoms
+from .errors import SourceError
+from .graph.cache import rollups
+from .semconv import STATUS_ERROR
+from .tracer.window import Window
+
+if TYPE_CHECKING:
+    from .tracer.store import Store
+
+_MOST_SERIES = 5_000
+_SPAN_COLUMNS = ("trace_id", "parent_span_id", "service", "name", "status", "start_ns", "duration_ns")
+
+
+def symptoms(store: Store, window: Window) -> pd.DataFrame:
+    """Return a row per stretch in which an entry operation hurt, in order: see `hypocenter.analysis.symptom.Felt`."""
+    columns = ["start", "end", "service", "operation", "signal", "sigmas", "text"]
+    rows = [
+        (f.window.start_ns, f.window.end_ns, f.service, f.operation, f.signal, f.sigmas, f.text)
+        for f in find_symptoms(rollups(store, window), window)
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(start=_utc(frame.start), end=_utc(frame.end))
+
+
+def traces(
+    store: Store,
+    window: Window,
+    *,
+    service: str | None = None,
+    operation: str | None = None,
+    error: bool | None = None,
+    longer_than_s: float | None = None,
+    limit: int = 100,
+) -> pd.DataFrame:
+    """Return a row per trace with a span in ``window`` that meets all conditions, the longest first.
+
+    Columns: ``start`` (UTC), ``duration_s`` of the whole trace as seen in the window, ``entry`` service and
+    ``operation`` of its earliest root, ``spans``, ``errors``, ``services``; the index is the trace id. ``error`` and
+    ``longer_than_s`` speak of the spans of ``service`` and ``operation`` where these are given.
+    """
+    condition = pc.scalar(True)
+    for name, value in (("service", service), ("name", operation)):
+        if value is not None:
+            condition &= pc.field(name) == value
+    if error is not None:
+        condition &= (pc.field("status") == STATUS_ERROR) == error
+    if longer_than_s is not None:
+        condition &= pc.field("duration_ns") > round(longer_than_s * 1e9)
+    matching = store.read("spans", window, ["trace_id"], condition)["trace_id"].unique()
+    spans = store.read("spans", window, _SPAN_COLUMNS, pc.field("trace_id").isin(matching.to_pylist()))
+    return _summed(spans).head(limit)
+
+
+def _summed(spans: pa.Table) -> pd.DataFrame:
+    failed = pc.cast(pc.equal(spans["status"], STATUS_ERROR), pa.int64())
+    ends = pc.add(spans["start_ns"], spans["duration_ns"])
+    is_root = pc.cast(pc.is_valid(spans["parent_span_id"]), pa.int8())
+    # Roots first, then what began first: the first row of a trace names it.
+    table = spans.append_column("failed", failed).append_column("end_ns", ends).append_column("below", is_root)
+    table = table.sort_by([("trace_id", "ascending"), ("below", "ascending"), ("start_ns", "ascending")])
+    grouped = table.group_by("trace_id", use_threads=False).aggregate(
+        [
+            ("start_ns", "min"),
+            ("end_ns", "max"),
+            ("service", "first"),
+            ("name", "first"),
+            ([], "count_all"),
+            ("failed", "sum"),
+            ("service", "count_distinct"),
+        ]
+    )
+    frame = grouped.to_pandas().set_index("trace_id")
+    found = pd.DataFrame(
+        {
+            "start": _utc(frame.start_ns_min),
+            "duration_s": (frame.end_ns_max - frame.start_ns_min) / 1e9,
+            "entry": frame.service_first,
+            "operation": frame.name_first,
+            "spans": frame.count_all,
+            "errors": frame.failed_sum,
+            "services": frame.service_count_distinct,
+        }
+    )
+    return found.sort_values(["duration_s", "start"], ascending=[False, True], kind="stable")
+
+
+def metrics(
+    store: Store, window: Window, names: str | Iterable[str] | None = None, service: str | None = None
+) -> pd.DataFrame:
+    """Return samples on a common clock: a row per step (UTC), a column per series (name, service, pod).
+
+    Counters are increases per step; NaN is unknown. ``names`` are metric names, exactly or with ``*``.
+
+    Raises
+    ------
+    SourceError
+        More than 5,000 series match, or none; the message says what the store holds.
+    """
+    wanted = [names] if isinstance(names, str) else list(names or ())
+    listing = store.read("series").to_pandas()
+    chosen = listing
+    if wanted:
+        pattern = "|".join(f"(?:{_regex(name)})" for name in wanted)
+        chosen = chosen[chosen.name.str.fullmatch(pattern)]
+    if service is not None:
+        chosen = chosen[chosen.service == service]
+    if chosen.empty:
+        held = ", ".join(sorted(listing.name.unique())[:10]) or "no series"
+        raise SourceError(f"{store.path}: no series matches; it holds {held} ...")
+    if len(chosen) > _MOST_SERIES:
+        raise SourceError(
+            f"{len(chosen):,} series match, {_MOST_SERIES:,} are shown at most; name metrics or a service"
+        )
+    ids = chosen.series_id.tolist()
+    points = store.read("points", window, filter=pc.field("series_id").isin(ids))
+    told = to_metrics(store.read("series", filter=pc.field("series_id").isin(ids)), points)
+    columns = pd.MultiIndex.from_frame(told.series[["name", "service", "pod"]])
+    index = pd.DatetimeIndex(_utc(pd.Series(told.time_ns, dtype="int64")), name="time")
+    return pd.DataFrame(told.values.T, index=index, columns=columns).sort_index(axis=1)
+
+
+def events(store: Store, window: Window) -> pd.DataFrame:
+    """Return a row per event in order of time: Kubernetes events, rollouts, configuration changes, alerts."""
+    columns = ["time_ns", "kind", "reason", "object_kind", "namespace", "object_name", "service", "message"]
+    frame = store.read("events", window, columns).to_pandas().sort_values("time_ns", kind="stable", ignore_index=True)
+    frame.insert(0, "time", _utc(frame.pop("time_ns")))
+    return frame
+
+
+def _regex(name: str) -> str:
+    return ".*".join(re.escape(part) for part in name.split("*"))
+
+
+def _utc(time_ns: pd.Series) -> pd.Series:
+    return pd.to_datetime(time_ns.astype("int64"), unit="ns", utc=True)
