@@ -14,6 +14,7 @@ from .evidence.edges import MetricEdges
 from .evidence.errors import ErrorOrigin
 from .evidence.excess import Excess
 from .evidence.finding import Evidence as Kind
+from .evidence.kubernetes import Kubernetes
 from .evidence.latency import Latency
 from .evidence.log_lines import LogLines
 from .evidence.log_volume import LogVolume
@@ -42,7 +43,10 @@ _WEIGHTS = {
     "signals": 1.0,
     "edge metrics": 1.0,
     "excess": 1.0,
+    "kubernetes": 1.0,
 }
+# A state or change of an object is a cause; what telemetry shows is its effect.
+_CAUSE, _CAUSE_NATS = "kubernetes", 1.0
 _AGAINST = 0.05  # nats; below it a kind of evidence found nothing about a candidate
 
 
@@ -106,7 +110,9 @@ def gather(
         if excess.not_checked is None:
             signals.not_checked = "excess weighs the same by requests"
         found += [Saturation(series, services), signals, MetricEdges(series, services, traced), excess]
-    missing += [f"{kind.kind}: {kind.not_checked}" for kind in found if kind.not_checked is not None]
+    cluster = Kubernetes(case, services)
+    found.append(cluster)
+    missing += [f"{kind.kind}: {kind.not_checked}" for kind in found if kind.not_checked is not None] + cluster.denied
     return [kind for kind in found if kind.not_checked is None], missing
 
 
@@ -191,9 +197,13 @@ def _candidate(
     told = sorted(
         ((nats[k.kind], k.kind, k.tell(split, i)) for k in kinds if nats[k.kind] > _AGAINST), key=lambda t: -t[0]
     )
-    found = tuple(Evidence(kind, value, what.text, split.onset_ns) for value, kind, what in told)
+    found = tuple(
+        Evidence(kind, value, what.text, what.onset_ns or split.onset_ns, what.command) for value, kind, what in told
+    )
     against = tuple(Evidence(k.kind, 0.0, "checked, nothing") for k in kinds if nats[k.kind] <= _AGAINST)
-    entity, entity_kind = (told[0][2].entity, told[0][2].entity_kind) if told else (services[i], "service")
+    first = next((what for value, kind, what in told if kind == _CAUSE and value >= _CAUSE_NATS), None)
+    first = first or (told[0][2] if told else None)
+    entity, entity_kind = (first.entity, first.entity_kind) if first else (services[i], "service")
     if entity_kind == "service":
         entity_kind = virtual.get(entity, entity_kind)
     return Candidate(
@@ -201,7 +211,7 @@ def _candidate(
         entity_kind,
         services[i],
         float(posterior.probability[i]),
-        split.onset_ns if told else None,
+        (first.onset_ns or split.onset_ns) if first else None,
         float(posterior.score[i]),
         found,
         against,

@@ -9,6 +9,7 @@ from hypocenter.errors import CaseError
 
 from ..graph.cache import rollups
 from ..tracer.batch import Batch
+from ..tracer.kubernetes.versions import marks_before, read_versions
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, Window
@@ -103,7 +104,10 @@ def _alert_ns(at_ns: int | None, window: Window | None, felt: Felt | None, searc
 
 def _read(store: Store, window: Window) -> tuple[Batch, tuple[str, ...]]:
     """Return the telemetry of a window, and what of it was left out."""
-    tables = {signal: store.read(signal, window) for signal in SIGNALS if signal != "spans"}
+    tables = {signal: store.read(signal, window) for signal in SIGNALS if signal not in ("spans", "objects")}
+    # An object's version holds until the next, so those before the window tell of it too.
+    tables["objects"] = read_versions(store, window).table
+    tables["events"] = pa.concat_tables([marks_before(store, window.start_ns), tables["events"]])
     rows = sum(s.rows for s in store.segments("spans", window))
     if rows <= MOST_SPANS:
         return Batch(tables | {"spans": store.read("spans", window)}), ()

@@ -15,13 +15,15 @@ Outcome = Literal["ranked", "no-origin", "not-applicable", "failed"]
 class Evidence:
     """One finding about a candidate.
 
-    ``score`` is in nats, higher is more incriminating, negative speaks against; ``onset_ns`` is None when unknown.
+    ``score`` is in nats, higher is more incriminating, negative speaks against; ``onset_ns`` is None when unknown;
+    ``command`` is what to run next, None when the evidence knows none.
     """
 
     kind: str
     score: float
     text: str
     onset_ns: int | None = None
+    command: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,13 @@ class History:
         """Return the history of a window of a store."""
         return cls.of(read_versions(store, window), window, store.read("events", window))
 
+    @cached_property
+    def collected_ns(self) -> int:
+        """The time of the last row of any object or event: how far the cluster is known for sure."""
+        ends = [t for found in self.versions.values() for t in (found[-1].valid_from_ns, found[-1].valid_to_ns)]
+        told = [event.time_ns for events in self.events.values() for event in events]
+        return max((t for t in (*ends, *told) if t < _FOREVER), default=self.window.start_ns)
+
     def at(self, time_ns: int) -> Cluster:
         """Return the objects as they were at a time."""
         found = {}

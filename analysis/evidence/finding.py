@@ -12,11 +12,16 @@ from ..onset import Split
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a kind of evidence says of one service: a sentence with figures, and the entity it points at."""
+    """What a kind of evidence says of one service: a sentence with figures, and the entity it points at.
+
+    ``onset_ns`` is when it began where that is known better than by the split, ``command`` what to run next.
+    """
 
     text: str
     entity: str
     entity_kind: str = "service"
+    onset_ns: int | None = None
+    command: str | None = None
 
 
 class Evidence(Protocol):

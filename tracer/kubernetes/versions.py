@@ -61,7 +61,8 @@ def order(objects: pa.Table, collected: pa.Table | None = None) -> Versions:
     following = np.r_[kept[1:], len(uid)]
     last = following - 1  # the last row that says the same
     same_next = np.r_[uid[kept[1:]] == uid[kept[:-1]], False] if len(kept) else np.array([], bool)
-    ends = np.where(same_next, start[np.minimum(following, len(uid) - 1)], end[last])
+    replaced = start[np.minimum(following, len(uid) - 1)]
+    ends = np.where(same_next & ((end[last] < 0) | (end[last] > replaced)), replaced, end[last])
     begins = start[kept]
     created = pc.fill_null(table["created_ns"], 2**62).to_numpy()[kept]
     first = np.r_[True, uid[kept][1:] != uid[kept][:-1]] if len(kept) else np.array([], bool)
@@ -83,6 +84,12 @@ def read_versions(store: Store, window: Window) -> Versions:
     reasons = pc.field("reason").isin([LISTED, DENIED])
     rows = store.read("objects", early)
     return within(order(rows, store.read("events", early, filter=reasons)), window)
+
+
+def marks_before(store: Store, time_ns: int) -> pa.Table:
+    """Return the events in which collectors told before a time which kinds they listed or were refused."""
+    reasons = pc.field("reason").isin([LISTED, DENIED])
+    return store.read("events", Window(0, time_ns), filter=reasons)
 
 
 def within(versions: Versions, window: Window) -> Versions:

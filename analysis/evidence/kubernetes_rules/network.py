@@ -1,0 +1,219 @@
+"""The way to a pod: selectors, ports, endpoints, Ingress, certificates, network policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ....graph.kubernetes import Cluster, Object
+from ....graph.kubernetes_layers import selects
+from ....tracer.kubernetes.times import to_ns
+from .rule import Rule, Sign, View, kubectl, lasted_s, runs
+
+_SERVICE_LABEL: Final = "kubernetes.io/service-name"
+_EXPIRY: Final = ("not-after", "notafter", "expiry", "expires", "expiration")
+_LEAST_EMPTY_S: Final = 5.0  # a rollout of one replica may pass by
+
+
+def _ready(found: Object) -> int:
+    return sum((e.get("conditions") or {}).get("ready") is not False for e in found.spec.get("endpoints") or ())
+
+
+def _no_endpoints(view: View, versions: list[Object]) -> Iterator[Sign]:
+    last = versions[-1]
+    name = last.labels.get(_SERVICE_LABEL)
+    service = view.whole.named("Service", last.namespace, name) if name else None
+    if service is None or not service.spec.get("selector"):
+        return
+    for run, _ in runs(versions, lambda found: not _ready(found)):
+        onset = run[0].valid_from_ns
+        if lasted_s(view, run, onset) < _LEAST_EMPTY_S or _others_ready(view, last, onset):
+            continue
+        yield _empty(view, service, onset)
+
+
+def _others_ready(view: View, own: Object, at_ns: int) -> bool:
+    """Tell whether another slice of the same Service has a ready endpoint."""
+    name, space = own.labels.get(_SERVICE_LABEL), own.namespace
+    return any(
+        _ready(found)
+        for found in view.history.at(at_ns).of("EndpointSlice")
+        if found.uid != own.uid and found.namespace == space and found.labels.get(_SERVICE_LABEL) == name
+    )
+
+
+def _empty(view: View, service: Object, onset: int) -> Sign:
+    """Tell why a Service has no endpoint: nobody has its labels, or nobody with them is ready."""
+    cluster = view.history.at(min(onset + 10**9, view.end_ns))
+    service = cluster.objects.get(service.uid, service)
+    wanted = service.spec.get("selector") or {}
+    shown = ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+    pods = [p for p in cluster.of("Pod") if p.namespace == service.namespace]
+    chosen = [p for p in pods if selects({"matchLabels": wanted}, p.labels)]
+    command = kubectl("describe", service)
+    if chosen:
+        text = f"has no ready endpoint: none of the {len(chosen)} pods with {shown} is ready"
+        return Sign(onset, text, command, about=service, nats=2.0, group="endpoints")
+    text = f"has no endpoint: no pod has the labels of its selector {shown}"
+    return Sign(onset, text, command, about=service, nats=5.5, group="endpoints")
+
+
+def _selector(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """A Service that selects nothing, where no EndpointSlice tells since when."""
+    service = versions[-1]
+    wanted = service.spec.get("selector")
+    knows = {"Pod"} <= view.whole.known and "EndpointSlice" not in view.whole.known
+    if not wanted or not knows or service.valid_to_ns <= view.end_ns:
+        return
+    chosen = [e for e in view.whole.out.get(service.key, ()) if e.layer == "selection"]
+    living = [e for e in chosen if e.target in view.end.by_key]
+    if living:
+        return
+    ends = [view.whole.by_key[e.target].valid_to_ns for e in chosen]
+    onset = max([service.valid_from_ns, *ends])
+    yield _empty(view, service, onset)
+
+
+def _ports(view: View, versions: list[Object]) -> Iterator[Sign]:
+    def wrong(service: Object) -> str | None:
+        chosen = [
+            pod
+            for e in view.whole.out.get(versions[-1].key, ())
+            if e.layer == "selection" and (pod := view.whole.by_key.get(e.target)) is not None
+        ]
+        if not chosen:
+            return None
+        declared = [p for pod in chosen for c in pod.spec.get("containers") or () for p in c.get("ports") or ()]
+        for port in service.spec.get("ports") or ():
+            target = port.get("targetPort", port.get("port"))
+            if isinstance(target, str) and not any(p.get("name") == target for p in declared):
+                return f"targets port {target}, which no container of its pods names"
+            numbers = {p.get("containerPort") for p in declared}
+            if isinstance(target, int) and numbers and target not in numbers:
+                known = ", ".join(str(n) for n in sorted(n for n in numbers if isinstance(n, int)))
+                return f"targets port {target}, but its pods declare {known}"
+        return None
+
+    for run, text in runs(versions, wrong):
+        yield Sign(run[0].valid_from_ns, text, kubectl("describe", run[-1]), group="port")
+
+
+def _broken_reference(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """An Ingress or route to a Service, port, class or certificate that is not there."""
+    found = view.end.objects.get(versions[-1].uid)
+    if found is None:
+        return
+    for edge in view.end.out.get(found.key, ()):
+        kind = edge.target.split("/", 1)[0]
+        if kind not in view.whole.known or edge.layer not in ("routing", "references"):
+            continue
+        target = view.end.by_key.get(edge.target)
+        onset = _began(versions, edge.target)
+        if target is None:
+            gone = view.whole.by_key.get(edge.target)
+            since = max(onset, gone.valid_to_ns) if gone is not None else onset
+            where = f"sends {edge.detail.rpartition(' :')[0]} to" if edge.layer == "routing" else "refers to"
+            yield Sign(
+                since,
+                f"{where} {kind} {edge.target.rpartition('/')[2]}, which does not exist",
+                kubectl("describe", found),
+                group=edge.target,
+            )
+        elif kind == "Service" and (port := edge.detail.rpartition(" :")[2]):
+            offered = {str(p.get(name)) for p in target.spec.get("ports") or () for name in ("name", "port")}
+            if port not in offered:
+                since, known = max(onset, target.valid_from_ns), ", ".join(sorted(offered - {"None"}))
+                text = f"sends to port {port} of Service {target.name}, which offers {known}"
+                yield Sign(since, text, kubectl("describe", found), group=edge.target)
+
+
+def _began(versions: list[Object], target: str) -> int:
+    """Return since when an object names another without a break."""
+    name = target.rpartition("/")[2]
+    began = versions[-1].valid_from_ns
+    for version in reversed(versions):
+        if f'"{name}"' not in (version._spec or ""):
+            break
+        began = version.valid_from_ns
+    return began
+
+
+def _expired(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """A certificate past its public notAfter; the certificate itself is never read."""
+    found = versions[-1]
+    ends = [to_ns(v) for k, v in found.annotations.items() if k.lower().rpartition("/")[2].endswith(_EXPIRY)]
+    ends.append(to_ns(found.status.get("notAfter")))
+    known = [end for end in ends if end is not None]
+    if known and max(known) <= view.end_ns < found.valid_to_ns:
+        yield Sign(max(known), "its certificate has expired", kubectl("describe", found))
+
+
+def _policy(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """A policy that came or changed in the window and admits no traffic of an edge that the graph had."""
+    policy = view.end.objects.get(versions[-1].uid)
+    if policy is None or policy.valid_from_ns < view.history.window.start_ns:
+        return
+    by_service: dict[str, list[Object]] = {}
+    for pod in view.end.of("Pod"):
+        by_service.setdefault(view.join.of_pod.get(pod.uid, ""), []).append(pod)
+    for caller, callee in view.calls:
+        sources, targets = by_service.get(caller, []), by_service.get(callee, [])
+        for direction, ruled, peers in (("Ingress", targets, sources), ("Egress", sources, targets)):
+            chosen = [
+                p
+                for p in ruled
+                if p.namespace == policy.namespace and selects(policy.spec.get("podSelector"), p.labels)
+            ]
+            if not chosen or not peers or direction not in _types(policy):
+                continue
+            rivals = [
+                p
+                for p in view.end.of("NetworkPolicy")
+                if p.namespace == policy.namespace
+                and direction in _types(p)
+                and selects(p.spec.get("podSelector"), chosen[0].labels)
+            ]
+            if not any(_admits(view.end, one, direction, peers[0]) for one in rivals):
+                text = f"lets no traffic of {caller} to {callee} pass, which the graph had"
+                blamed = callee if direction == "Ingress" else caller
+                yield Sign(
+                    policy.valid_from_ns,
+                    text,
+                    kubectl("describe", policy),
+                    group=f"{caller}>{callee}",
+                    services=(blamed,),
+                )
+
+
+def _types(policy: Object) -> list[str]:
+    given = policy.spec.get("policyTypes")
+    return list(given) if given else ["Ingress", *(["Egress"] if policy.spec.get("egress") else [])]
+
+
+def _admits(cluster: Cluster, policy: Object, direction: str, peer: Object) -> bool:
+    rules = policy.spec.get(direction.lower()) or ()
+    side = "from" if direction == "Ingress" else "to"
+    return any(not rule.get(side) or any(_fits(cluster, policy, one, peer) for one in rule[side]) for rule in rules)
+
+
+def _fits(cluster: Cluster, policy: Object, allowed: Mapping[str, Any], peer: Object) -> bool:
+    if "ipBlock" in allowed:
+        return True  # addresses are not compared: nobody is accused for them
+    space = cluster.named("Namespace", None, peer.namespace or "")
+    labels = {"kubernetes.io/metadata.name": peer.namespace or ""} | (space.labels if space else {})
+    if "namespaceSelector" in allowed:
+        if not selects(allowed["namespaceSelector"] or {}, labels):
+            return False
+    elif peer.namespace != policy.namespace:
+        return False
+    return "podSelector" not in allowed or selects(allowed["podSelector"] or {}, peer.labels)
+
+
+NETWORK: Final = (
+    Rule("no endpoints", ("EndpointSlice",), 4.0, "object", _no_endpoints),
+    Rule("selector", ("Service",), 5.5, "object", _selector),
+    Rule("wrong port", ("Service",), 5.0, "object", _ports),
+    Rule("broken reference", ("Ingress", "HTTPRoute", "GRPCRoute", "Gateway"), 5.5, "object", _broken_reference),
+    Rule("certificate expired", ("Secret", "Certificate"), 6.0, "object", _expired),
+    Rule("network policy", ("NetworkPolicy",), 6.0, "object", _policy),
+)
