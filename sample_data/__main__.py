@@ -54,7 +54,7 @@ def record(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end)
     try:
         with progress() as report:
             label = record_plan(chosen, out, report)
@@ -71,8 +71,8 @@ def faults() -> None:
         print(f"{kind.name:16} {kind.meaning}; strikes {', '.join(kind.targets) or 'nothing'}")
 
 
-def _end(_number: int, _frame: object) -> NoReturn:
-    # Like Ctrl-C: the recorder's contexts stop every process and remove every file.
+def end(_number: int, _frame: object) -> NoReturn:
+    """End like Ctrl-C: the recorder's contexts stop every process and remove every file."""
     raise KeyboardInterrupt
 
 

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from .processes import Processes, as_user
 from .wiring import DATABASE
 
 _REMEDY = "apt-get install -y --no-install-recommends postgresql"
+_SCHEMA = Path(__file__).with_name("shop") / "schema.sql"
 _SETTINGS = (
     "fsync=off",
     "synchronous_commit=off",
@@ -41,8 +43,20 @@ def find_binaries(packages: Path = Path("/usr/lib/postgresql")) -> Path:
     return Path(found).resolve().parent
 
 
-def start(processes: Processes, folder: Path, port: int, *, wait_s: float = 60) -> int:
-    """Make a fresh cluster below ``folder``, start it, load the shop's tables, and return the server's process id."""
+def start(
+    processes: Processes,
+    folder: Path,
+    port: int,
+    *,
+    address: str = "127.0.0.1",
+    inside: Sequence[str] = (),
+    schema: Path = _SCHEMA,
+    wait_s: float = 60,
+) -> int:
+    """Make a fresh cluster below ``folder``, start it, load the tables, and return the server's process id.
+
+    ``inside``: the words before its command that put it into a network of its own.
+    """
     binaries = find_binaries()
     data = folder / "postgres"
     data.mkdir()
@@ -57,27 +71,38 @@ def start(processes: Processes, folder: Path, port: int, *, wait_s: float = 60) 
         ["setpriv", *as_user(user), *command] if user else command, check=True, stdout=subprocess.DEVNULL, cwd="/"
     )
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    server = [str(binaries / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), *settings]
+    with (data / "pg_hba.conf").open("a", encoding="utf-8") as rules:
+        rules.write("host all all all trust\n")
+    identity = ["setpriv", "--pdeathsig", "INT", *as_user(user)] if user and inside else []
+    server = [
+        *inside,
+        *identity,
+        str(binaries / "postgres"),
+        "-D",
+        str(data),
+        "-h",
+        address,
+        "-p",
+        str(port),
+        *settings,
+    ]
     # Interrupt is the fast shutdown, which ends the server's own children too.
-    pid = processes.start("postgres", server, death="INT", user=user)
+    pid = processes.start("postgres", server, death="INT", user=None if inside else user)
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            with psycopg.connect(connection_string(port, "postgres"), autocommit=True) as connection:
+            with psycopg.connect(connection_string(port, "postgres", address), autocommit=True) as connection:
                 connection.execute("create database shop")
             break
         except psycopg.OperationalError:
             if time.monotonic() > deadline or processes.exited():
                 raise
             time.sleep(0.1)
-    schema = Path(__file__).with_name("shop") / "schema.sql"
-    subprocess.run(
-        [str(binaries / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", connection_string(port), "-f", str(schema)],
-        check=True,
-    )
+    where = connection_string(port, address=address)
+    subprocess.run([str(binaries / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", where, "-f", str(schema)], check=True)
     return pid
 
 
-def connection_string(port: int, name: str = "shop") -> str:
+def connection_string(port: int, name: str = "shop", address: str = "127.0.0.1") -> str:
     """Return how to connect: the host is a name that clients report, the address is where it really is."""
-    return f"host={DATABASE} hostaddr=127.0.0.1 port={port} dbname={name} user=shop"
+    return f"host={DATABASE} hostaddr={address} port={port} dbname={name} user=shop"

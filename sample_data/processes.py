@@ -64,6 +64,17 @@ class Processes:
         children = [self._running.pop(name) for name in reversed(list(self._running))]
         self._end(children)
 
+    def kill_all(self, but: str) -> None:
+        """End every child and what it started at once, and then ask ``but``, which must close its files, to end."""
+        last = [self._running.pop(but)] if but in self._running else []
+        for child in self._running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for child in self._running.values():
+            child.wait()
+        self._running.clear()
+        self._end(last)
+
     def _end(self, children: list[subprocess.Popen[bytes]]) -> None:
         for child in children:
             if child.poll() is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import json
+import os
 import shutil
 import socket
 import sys
@@ -195,16 +197,22 @@ def _write(out: Path, label: dict[str, Any], traces: list[Request], logs: list[R
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _add_case(out / "CASES.jsonl", label)
+    add_case(out / "CASES.jsonl", label)
 
 
-def _add_case(file: Path, label: dict[str, Any]) -> None:
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    others = {case["case"]: line for line in lines if line.strip() for case in [json.loads(line)]}
-    others[label["case"]] = json.dumps(label, ensure_ascii=False)
-    new = file.with_name(f".{file.name}.new")
-    new.write_text("".join(f"{line}\n" for _, line in sorted(others.items())), encoding="utf-8")
-    new.replace(file)
+def add_case(file: Path, label: dict[str, Any]) -> None:
+    """Write a label into a CASES.jsonl, in place of one of the same case; lines are sorted by case."""
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # several recorders may share the file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        others = {case["case"]: line for line in lines if line.strip() for case in [json.loads(line)]}
+        others[label["case"]] = json.dumps(label, ensure_ascii=False)
+        new = file.with_name(f".{file.name}.new")
+        new.write_text("".join(f"{line}\n" for _, line in sorted(others.items())), encoding="utf-8")
+        new.replace(file)
+    finally:
+        os.close(folder)
 
 
 def _free_port() -> int:

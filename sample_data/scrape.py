@@ -62,7 +62,7 @@ class Scraper:
             up = float(text is not None)
             self._recording.add("up", "gauge", "1 if the target answered the scrape", target.labels, up, now)
             self._container(target, time.time())
-        self._database(next(t for t in listed if t.pod.service == DATABASE).labels, database, now)
+        self.database(next(t for t in listed if t.pod.service == DATABASE).labels, database, now)
 
     def close(self) -> None:
         """Close the connections."""
@@ -118,7 +118,7 @@ class Scraper:
         name = "k8s_pod_memory_limit_utilization_ratio"
         add(name, "gauge", "Memory usage over its limit, 0 to 1", labels, share, now, "ratio")
 
-    def _database(self, labels: dict[str, str], database: psycopg.Connection[Any], now: float) -> None:
+    def database(self, labels: dict[str, str], database: psycopg.Connection[Any], now: float) -> None:
         """Add what the exporter of PostgreSQL has, under its names."""
         with database.cursor() as cursor:
             cursor.execute(

@@ -11,7 +11,7 @@ import typer.main
 from hypocenter.cli.main import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "sample_data/README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "sample_data").rglob("README.md")])
 COMMAND = typer.main.get_command(app)
 COMMANDS = dict(COMMAND.commands)  # type: ignore[attr-defined]
 

@@ -1,0 +1,14 @@
+CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, price_cents int NOT NULL);
+INSERT INTO products SELECT n, 'product ' || n, 100 * n FROM generate_series(1, 200) n;
+CREATE TABLE stock_moves (product_id int NOT NULL, quantity int NOT NULL);
+INSERT INTO stock_moves SELECT 1 + n % 200, 1 + n % 7 FROM generate_series(1, 1000000) n;
+CREATE INDEX stock_moves_by_product ON stock_moves (product_id) INCLUDE (quantity);
+CREATE TABLE reviews (product_id int NOT NULL, stars int NOT NULL, body text NOT NULL);
+INSERT INTO reviews SELECT 1 + n % 200, 1 + n % 5, 'review ' || n FROM generate_series(1, 4000) n;
+CREATE INDEX reviews_by_product ON reviews (product_id);
+CREATE TABLE accounts (id int PRIMARY KEY, name text NOT NULL UNIQUE);
+INSERT INTO accounts SELECT n, 'u' || n FROM generate_series(0, 999) n;
+CREATE TABLE orders (id serial PRIMARY KEY, user_name text NOT NULL);
+CREATE TABLE payments (id serial PRIMARY KEY, user_name text NOT NULL);
+CREATE TABLE shipments (id serial PRIMARY KEY, user_name text NOT NULL);
+VACUUM ANALYZE;

@@ -1,0 +1,91 @@
+"""What the services lean on: PostgreSQL, Redis, RabbitMQ, and a third party; each a pod of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import postgres
+from .wiring import BANK, BROKER, CACHE, DATABASE
+
+if TYPE_CHECKING:
+    from .cluster import Cluster, Running
+
+_HERE = Path(__file__).parent
+_RABBIT = """listeners.tcp.default = {address}:5672
+prometheus.tcp.ip = {address}
+loopback_users = none
+collect_statistics_interval = 2000
+log.console = true
+log.console.level = error
+log.file = false
+"""
+
+
+class ServerMissing(RuntimeError):
+    """A server is not installed; the message says how to install it."""
+
+
+def _binary(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ServerMissing(f"the lab needs {name}: apt-get install -y --no-install-recommends {package}")
+    return found
+
+
+def start_database(cluster: Cluster, run: Running) -> int:
+    """Start PostgreSQL with the lab's tables."""
+    words = cluster.network.inside(run.pod.name)
+    address = cluster.network.address(run.pod.name)
+    return postgres.start(
+        cluster.processes, cluster.folder, 5432, address=address, inside=words, schema=_HERE / "schema.sql"
+    )
+
+
+def start_cache(cluster: Cluster, run: Running) -> int:
+    """Start Redis without persistence."""
+    options = [
+        "--bind",
+        cluster.network.address(run.pod.name),
+        "--save",
+        "",
+        "--maxmemory",
+        "32mb",
+        "--protected-mode",
+        "no",
+    ]
+    command = [*cluster.network.inside(run.pod.name), _binary("redis-server", "redis-server"), *options]
+    return cluster.processes.start(run.pod.name, command)
+
+
+def start_broker(cluster: Cluster, run: Running) -> int:
+    """Start RabbitMQ in a process namespace of its own, so that its port mapper ends with it."""
+    _binary("rabbitmq-server", "rabbitmq-server")
+    (run.folder / "rabbitmq.conf").write_text(_RABBIT.format(address=cluster.network.address(run.pod.name)))
+    (run.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+    environment = {
+        "HOME": str(run.folder),
+        "RABBITMQ_NODENAME": "rabbit@localhost",
+        "RABBITMQ_CONFIG_FILE": str(run.folder / "rabbitmq"),
+        "RABBITMQ_MNESIA_BASE": str(run.folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(run.folder / "log"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(run.folder / "enabled_plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+    }
+    own = ["unshare", "--pid", "--fork", "--kill-child"] if os.geteuid() == 0 else []
+    command = [*cluster.network.inside(run.pod.name), *own, "/usr/lib/rabbitmq/bin/rabbitmq-server"]
+    return cluster.processes.start(run.pod.name, command, env=environment)
+
+
+def start_bank(cluster: Cluster, run: Running) -> int:
+    """Start the third party."""
+    address, hurt = cluster.network.address(run.pod.name), str(run.folder / "hurt.json")
+    command = [*cluster.network.inside(run.pod.name), sys.executable, str(_HERE / "bank.py"), address, hurt]
+    return cluster.processes.start(run.pod.name, command)
+
+
+START = {DATABASE: start_database, CACHE: start_cache, BROKER: start_broker, BANK: start_bank}
