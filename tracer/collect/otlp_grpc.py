@@ -26,7 +26,7 @@ _METHODS: Final = {
 DOOR: Final = "otlp-grpc"
 _METADATA_BYTES: Final = 16 * 1024
 # What core holds for one connection before our code sees it.
-_STREAMS: Final = 64
+_STREAMS: Final = 256
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 

@@ -1,0 +1,55 @@
+"""Stores whose disk is slow or full, and the command line with such a store: odd_stores.py STORE collect ..."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypocenter.tracer.store import Store
+
+
+def plain_store(path: Path) -> Store:
+    """Return the store as it is."""
+    return Store(path)
+
+
+class _Slow(Store):
+    def append(self, *arguments: Any, **options: Any) -> Any:
+        delay = float((self.path.parent / "delay").read_text() or 0)
+        time.sleep(delay)
+        return super().append(*arguments, **options)
+
+
+def slow_store(path: Path) -> Store:
+    """Return a store that waits before each append for the seconds that the file ``delay`` beside it says."""
+    return _Slow(path)
+
+
+def full_store(path: Path) -> Store:
+    """Return a store on a disk that is full as long as a file ``full`` lies beside it."""
+    fsync = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if (path.parent / "full").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    os.fsync = refusing
+    return Store(path)
+
+
+if __name__ == "__main__":
+    from hypocenter.cli.main import main
+    from hypocenter.tracer.collect import service
+
+    import odd_stores
+
+    opened = getattr(odd_stores, sys.argv.pop(1))
+    with mock.patch.object(service, "Collector", partial(service.Collector, open_store=opened)):
+        main()
