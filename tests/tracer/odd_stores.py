@@ -44,12 +44,24 @@ def full_store(path: Path) -> Store:
     return Store(path)
 
 
+def power_cut_store(path: Path) -> Store:
+    """Return a store of which only what was synced is copied to the disk of `power_cut.image` (see there)."""
+    import power_cut
+
+    power_cut.install(path)
+    return Store(path)
+
+
 if __name__ == "__main__":
+    import odd_stores
+
     from hypocenter.cli.main import main
     from hypocenter.tracer.collect import service
 
-    import odd_stores
-
     opened = getattr(odd_stores, sys.argv.pop(1))
+    if opened is odd_stores.power_cut_store:
+        import power_cut
+
+        power_cut.install(Path(sys.argv[sys.argv.index("--store") + 1]))
     with mock.patch.object(service, "Collector", partial(service.Collector, open_store=opened)):
         main()

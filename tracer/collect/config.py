@@ -126,7 +126,7 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     if origin is tuple:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list):
-            raise ConfigError(f"{place}: expected a list, got {value!r}")
+            raise ConfigError(f"{place.rstrip('.')}: expected a list, got {value!r}")
         return tuple(_read(arguments[0], one, place) for one in values)
     if origin is not None:
         return value
@@ -135,13 +135,13 @@ def _read(kind: Any, value: Any, place: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{place}: expected {kind.__name__}, got {value!r}")
+        raise ConfigError(f"{place.rstrip('.')}: expected {kind.__name__}, got {value!r}")
     return value
 
 
 def _read_section(kind: Any, content: Any, place: str) -> Any:
     if not isinstance(content, dict):
-        raise ConfigError(f"{place}: expected a section, got {content!r}")
+        raise ConfigError(f"{place.rstrip('.')}: expected a section, got {content!r}")
     kinds = typing.get_type_hints(kind)
     known = [one.name for one in fields(kind)]
     for key in content:
@@ -151,4 +151,4 @@ def _read_section(kind: Any, content: Any, place: str) -> Any:
         return kind(**{key: _read(kinds[key], value, f"{place}{key}.") for key, value in content.items()})
     except TypeError as error:
         missing = str(error).rpartition(": ")[2]
-        raise ConfigError(f"{place or 'the settings'}: missing {missing}") from error
+        raise ConfigError(f"{place.rstrip('.') or 'the settings'}: missing {missing}") from error
