@@ -29,7 +29,12 @@ from sample_data.processes import Processes
 
 PEERS = Path(__file__).parent / "peers"
 # What each folder's module builds.
-PACKAGES = {"collector": ".", "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger", "kubernetes": "."}
+PACKAGES = {
+    "collector": ".",
+    "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger",
+    "kubernetes": ".",
+    "telemetrygen": "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
+}
 # A call that only one side told is given up after this long: more than one request takes to be read.
 _TTL_S = 10
 _DAY_MS = 86_400_000
@@ -139,6 +144,23 @@ def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
     return pd.DataFrame(
         [(link["parent"], link["child"], link["callCount"]) for link in found], columns=["client", "server", "count"]
     )
+
+
+@contextmanager
+def forwarded(program: Path, folder: Path, spans: pa.Table, endpoint: str) -> Iterator[None]:
+    """Let the Collector take spans and forward them over OTLP/HTTP, as long as the block lasts."""
+    port = free_port()
+    settings = {
+        "receivers": {"otlp": {"protocols": {"http": _listening(port)}}},
+        "exporters": {"otlphttp": {"endpoint": endpoint}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlphttp"]}},
+        },
+    }
+    with _running("forwarder", program, folder, settings):
+        _send(port, spans)
+        yield
 
 
 # A server that starts refuses connections for a while.
