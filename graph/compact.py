@@ -71,14 +71,16 @@ class Profiles:
 
     def encode(self, batch: pa.RecordBatch) -> np.ndarray:
         """Return the profile of each span of ``batch``, int32."""
-        columns = [self._codes(name, batch.column(name)) for name in PROFILE]
-        inverse, first = distinct_rows([column for column in columns if column is not _NOTHING], len(batch))
-        rows = np.column_stack(
-            [column[first] if column is not _NOTHING else np.zeros_like(first) for column in columns]
-        )
+        columns = {name: column for name in PROFILE if (column := _coded(name, batch.column(name))) is not None}
+        inverse, first = distinct_rows([codes for codes, _ in columns.values()], len(batch))
+        rows = np.zeros((len(first), len(PROFILE)), np.int64)
+        for name, (codes, texts) in columns.items():
+            found = codes[first]
+            rows[:, PROFILE.index(name)] = found if texts is None else self._known_texts(name, texts)[found]
+        # What a batch tells apart may be one text here: operations beyond the limit.
         numbers = self._numbers(rows)
         self.spans += np.bincount(numbers, np.bincount(inverse), len(self.spans)).astype(np.int64)
-        encoded: np.ndarray = numbers[inverse].astype(np.int32)
+        encoded: np.ndarray = numbers.astype(np.int32)[inverse]
         return encoded
 
     def table(self) -> pa.Table:
@@ -95,32 +97,18 @@ class Profiles:
                 columns[name] = pa.array(codes, mask=codes < 0).cast(SPANS.field(name).type)
         return pa.table({**columns, "profile": np.arange(len(self._rows), dtype=np.int32), "spans": self.spans})
 
-    def _codes(self, name: str, column: pa.Array) -> np.ndarray:
-        """Return a code per row, int64, 0 for null; `_NOTHING` when all are null."""
-        if column.null_count == len(column):
-            return _NOTHING
-        if name == "error_type":
-            present: np.ndarray = column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64) * 2
-            return present
-        if name not in self._texts:
-            numbers: np.ndarray = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False) + 1
-            return numbers
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
+    def _known_texts(self, name: str, texts: pa.Array) -> np.ndarray:
+        """Return the code of each text, and of null, 0, after them."""
         known = self._texts[name]
         codes = []
-        for text in column.dictionary.to_pylist():
+        for text in texts.to_pylist():
             code = known.get(text)
             if code is None:
                 if name == "name" and len(known) > MAX_NAMES:
                     text = OTHER
                 code = known.setdefault(text, len(known))
             codes.append(code)
-        indices = column.indices
-        if indices.null_count:
-            indices = indices.fill_null(len(codes))
-        found: np.ndarray = np.array([*codes, 0], np.int64)[indices.to_numpy(zero_copy_only=False)]
-        return found
+        return np.array([*codes, 0], np.int64)
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of each of distinct combinations, new ones added."""
@@ -141,6 +129,23 @@ class Profiles:
         return numbers
 
 
+def _coded(name: str, column: pa.Array) -> tuple[np.ndarray, pa.Array | None] | None:
+    """Return a code per row and the texts that the codes stand for, null being the code after all; None: all are null.
+
+    A number is its own code, plus one; null is 0.
+    """
+    if column.null_count == len(column):
+        return None
+    if name == "error_type":
+        return column.is_valid().to_numpy(zero_copy_only=False).astype(np.int32) * 2, None
+    if name not in TEXTS:
+        return column.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False) + 1, None
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    indices = column.indices.fill_null(len(column.dictionary)) if column.null_count else column.indices
+    return indices.to_numpy(zero_copy_only=False), column.dictionary
+
+
 def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return for each row of non-negative codes the number of its combination, and a row of each combination."""
     key, radix = np.zeros(size, np.int64), 1
@@ -149,7 +154,9 @@ def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.
         if radix * values >= 2**62:
             key, distinct = pd.factorize(key)
             radix = len(distinct)
-        key, radix = key * values + column, radix * values
+        key *= values
+        key += column
+        radix *= values
     inverse, distinct = pd.factorize(key)
     example = np.empty(len(distinct), np.int64)
     example[inverse] = np.arange(size)
@@ -158,9 +165,11 @@ def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.
 
 @dataclass(frozen=True, slots=True)
 class Compact:
-    """Spans as arrays, a value per span; ids are numbers that are equal where the given ids are."""
+    """Spans as arrays, a value per span; ids are numbers that are equal where the given ids are (``trace`` and
+    ``trace_rest`` together)."""
 
     trace: np.ndarray
+    trace_rest: np.ndarray
     span: np.ndarray
     parent: np.ndarray
     has_parent_id: np.ndarray
@@ -217,20 +226,14 @@ def unpacked(rows: pa.Table) -> Compact:
     has_parent = parent_ids.is_valid().to_numpy()
     if "trace_id" in rows.column_names:
         trace = _ordered_codes(rows.column("trace_id").to_numpy())
+        rest = np.zeros_like(trace)
         both = np.concatenate([rows.column("span_id").to_numpy(), parent_ids.fill_null("").to_numpy()])
         span, parent = np.split(_ordered_codes(both), 2)
     else:
-        trace, _ = pd.factorize(rows.column("trace_key").to_numpy())
-        rest = rows.column("trace_rest").to_numpy()
-        example = np.empty(int(trace.max(initial=-1)) + 1, np.uint64)
-        example[trace] = rest
-        if (rest != example[trace]).any():
-            # Two traces that share 64 bits of their ids.
-            trace = np.unique(np.column_stack([trace.astype(np.uint64), rest]), axis=0, return_inverse=True)[1]
+        trace, rest = rows.column("trace_key").to_numpy(), rows.column("trace_rest").to_numpy()
         span, parent = rows.column("span_id").to_numpy(), parent_ids.fill_null(0).to_numpy()
     start, duration, adjusted = (rows.column(name).to_numpy() for name in _NUMBERS)
-    profile = rows.column("profile").to_numpy()
-    return Compact(trace.reshape(-1), span, parent, has_parent, start, duration, adjusted, profile)
+    return Compact(trace, rest, span, parent, has_parent, start, duration, adjusted, rows.column("profile").to_numpy())
 
 
 def compact(spans: pa.Table) -> tuple[Compact, pa.Table]:
@@ -255,7 +258,7 @@ def _no_spans() -> pa.RecordBatch:
 
 def _ordered_codes(texts: np.ndarray) -> np.ndarray:
     """Return numbers in the order of the texts."""
-    codes: np.ndarray = pd.factorize(texts, sort=True)[0]
+    codes: np.ndarray = pd.factorize(texts, sort=True)[0].astype(np.uint64)
     return codes
 
 

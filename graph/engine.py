@@ -41,12 +41,6 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.close()
 
 
-def run(name: str, tables: Mapping[str, Any]) -> pa.Table:
-    """Return the result of the named query over Arrow tables or readers, read whole before the connection closes."""
-    with connect() as connection:
-        return run_in(connection, name, tables)
-
-
 def run_in(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, Any]) -> pa.Table:
     """Return the result of the named query in an open database."""
     for table_name, table in tables.items():

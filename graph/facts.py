@@ -39,8 +39,12 @@ class Facts:
         return flags
 
     def table(self) -> pa.Table:
-        """Return all columns a row, nulls where numbers are unknown."""
+        """Return all columns a row, nulls where numbers are unknown, texts plain."""
         masks = {name: ~self.flag(flag)[self.shape] for name, flag in self.known_by.items()}
         numbers = {name: pa.array(values, mask=masks.get(name)) for name, values in self.numbers.items()}
         shapes = self.dims.take(pa.array(self.shape))
-        return pa.table({**{name: shapes.column(name) for name in shapes.column_names}, **numbers})
+        texts = {
+            name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+            for name, column in zip(shapes.column_names, shapes.columns, strict=True)
+        }
+        return pa.table({**texts, **numbers})

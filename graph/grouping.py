@@ -18,35 +18,38 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def group(keys: Mapping[str, pa.Array | pa.ChunkedArray]) -> tuple[Ints, dict[str, pa.Array]]:
     """Return the group of each row, and each key by group; groups are sorted by their keys, nulls last."""
-    coded = {name: _codes(column) for name, column in keys.items()}
+    coded = {name: codes(column) for name, column in keys.items()}
     groups = np.zeros(len(next(iter(coded.values()))[0]), np.int64)
     size = 1
-    for codes, values in coded.values():
+    for numbers, values in coded.values():
         if size * (len(values) + 1) >= 2**62:
             groups, distinct = pd.factorize(groups, sort=True)
             size = len(distinct)
-        groups, size = groups * (len(values) + 1) + codes, size * (len(values) + 1)
-    numbers, distinct = pd.factorize(groups, sort=True)
+        groups, size = groups * (len(values) + 1) + numbers, size * (len(values) + 1)
+    of, distinct = pd.factorize(groups, sort=True)
     example = np.empty(len(distinct), np.int64)
-    example[numbers] = np.arange(len(numbers))
-    return numbers, {
-        name: values.take(pa.array(codes[example], mask=codes[example] == len(values)))
-        for name, (codes, values) in coded.items()
+    example[of] = np.arange(len(of))
+    return of, {
+        name: values.take(pa.array(numbers[example], mask=numbers[example] == len(values)))
+        for name, (numbers, values) in coded.items()
     }
 
 
-def _codes(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, pa.Array]:
+def codes(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, pa.Array]:
     """Return a number per row in the order of the values, and the values by number; null is the number after all."""
     if isinstance(column, pa.ChunkedArray):
         column = column.unify_dictionaries().combine_chunks()
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     values = column.dictionary
+    numbers: Ints = column.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    if column.type.ordered:
+        return numbers, values
     order = pc.sort_indices(values).to_numpy()
     place = np.empty(len(order) + 1, np.int64)
     place[order] = np.arange(len(order))
     place[-1] = len(order)
-    return place[column.indices.fill_null(len(order)).to_numpy(zero_copy_only=False)], values.take(pa.array(order))
+    return place[numbers], values.take(pa.array(order))
 
 
 def sums(groups: Ints, size: int, values: Ints) -> pa.Array:

@@ -1,7 +1,7 @@
 """Linking: spans to calls, each span being a side of a call or counted under a reason.
 
 What spans are to each other is found on arrays (`hypocenter.graph.trees`); what that makes of them is decided by the
-rules in ``graph/sql``, once for each combination of facts: a million spans have a few thousand combinations.
+rules (`hypocenter.graph.rules`), once for each combination of facts: spans look theirs up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,10 +16,10 @@ import pyarrow.compute as pc
 
 from . import trees
 from .compact import Compact, compact
-from .engine import connect, run_in
+from .engine import connect
 from .facts import Facts
-from .operations import OTHER, kept_operations
-from .trees import Flags, Ints
+from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
+from .trees import Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
@@ -44,7 +43,7 @@ CALL_NUMBERS = {
     "server_duration_ns": "has_server",
     "queue_ns": "is_queued",
 }
-VISIT_NUMBERS = {"parent_start_ns": "has_parent", "parent_duration_ns": "has_parent"}
+VISIT_NUMBERS = {"parent": "has_parent", "parent_start_ns": "has_parent", "parent_duration_ns": "has_parent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +64,6 @@ class Linked:
     visits: Facts
 
 
-@dataclass(frozen=True, slots=True)
-class Shapes:
-    """The profiles of spans, prepared for the rules, and the database to run the rules in.
-
-    ``table`` has a row per profile in the order of their numbers. ``part`` is the part that each plays in a call: the
-    kind of OTLP, as far as one span tells it. ``service`` numbers their services, and ``rank`` is their place by
-    content, since the numbers depend on the order in which spans came.
-    """
-
-    database: duckdb.DuckDBPyConnection
-    table: pa.Table
-    part: np.ndarray
-    service: np.ndarray
-    rank: np.ndarray
-
-    @classmethod
-    def of(cls, database: duckdb.DuckDBPyConnection, profiles: pa.Table, *, fold_operations: bool = False) -> Shapes:
-        """Return the shapes of `hypocenter.graph.compact.Profiles.table`.
-
-        ``fold_operations`` names those that rollups do not tell apart alike, judged by the spans of all profiles.
-        """
-        ambiguous = run_in(database, "ambiguous", {"raw": profiles})
-        table = run_in(database, "prepared", {"raw": profiles, "ambiguous": ambiguous})
-        if fold_operations:
-            kept = pa.array(kept_operations(table))
-            table = _with(table, operation=pc.if_else(kept, table.column("operation"), OTHER))
-        names = [name for name in profiles.column_names if name not in ("profile", "spans")]
-        order = pc.sort_indices(profiles, sort_keys=[(name, "ascending") for name in names]).to_numpy()
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        service, _ = pd.factorize(table.column("service").to_numpy())
-        return cls(database, table, table.column("part").to_numpy(), service, rank)
-
-
 def link(spans: pa.Table) -> Links:
     """Return the calls of ``spans`` (schema `hypocenter.tracer.schema.SPANS`, any order).
 
@@ -111,7 +76,7 @@ def link(spans: pa.Table) -> Links:
     """
     rows, profiles = compact(spans)
     with connect() as database:
-        found = link_compact(rows, Shapes.of(database, profiles))
+        found = link_compact(rows, Rules.of(database, profiles))
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
     calls = _with(
@@ -120,7 +85,10 @@ def link(spans: pa.Table) -> Links:
         client_span_id=ids["span_id"].take(calls.column("client_row")),
         server_span_id=ids["span_id"].take(calls.column("server_row")),
     )
-    visits = _with(visits, **{name: ids[name].take(visits.column("row")) for name in ids})
+    of_parent = {
+        f"parent_{name}": visits.column(name).take(visits.column("parent")) for name in ("operation", "service")
+    }
+    visits = _with(visits, **of_parent, **{name: ids[name].take(visits.column("row")) for name in ids})
     unlinked = _with(unlinked, **{name: ids[name].take(unlinked.column("row")) for name in ("trace_id", "span_id")})
     return Links(
         _sorted(calls, _CALLS, "trace_id start_ns client_span_id server_span_id caller operation"),
@@ -129,67 +97,56 @@ def link(spans: pa.Table) -> Links:
     )
 
 
-def link_compact(rows: Compact, shapes: Shapes) -> Linked:
+def link_compact(rows: Compact, rules: Rules) -> Linked:
     """Return the links of compact spans of whole traces."""
-    rank = shapes.rank[rows.profile]
-    identity, parent_identity = trees.identities(rows.trace, rows.span, rows.parent, rows.has_parent_id)
-    is_client = np.isin(shapes.part, (3, 4))
-    order = (rows.start_ns, rows.duration_ns, rank, rows.adjusted_milli, rows.parent)
-    is_copy = trees.copies(identity, is_client[rows.profile], order)
-    duplicates = np.flatnonzero(is_copy)
-    kept = np.flatnonzero(~is_copy) if len(duplicates) else np.arange(len(is_copy))
     given = rows
+    is_client = np.isin(rules.profiles.column("part").to_numpy(), (3, 4))[rows.profile]
+    identity, parent_identity = trees.identities(rows)
+    is_copy = trees.copies(identity, is_client, lambda at: _content(rows.take(at), rules))
+    kept, duplicates = np.arange(len(rows)), np.flatnonzero(is_copy)
     if len(duplicates):
-        rows, identity, parent_identity = rows.take(kept), identity[kept], parent_identity[kept]
-    service = shapes.service[rows.profile]
-    parent = trees.parents(identity, parent_identity, is_client[rows.profile], service)
+        kept = np.flatnonzero(~is_copy)
+        rows, is_client, identity, parent_identity = (
+            rows.take(kept),
+            is_client[kept],
+            identity[kept],
+            parent_identity[kept],
+        )
+    service = rules.service_of[rows.profile]
+    parent = trees.parents(identity, parent_identity, is_client, service)
     has_parent, above = parent >= 0, np.maximum(parent, 0)
 
-    # The pair of profiles, of the span and of its parent; without one, whether it names one.
-    parent_profile = np.where(has_parent, rows.profile[above], np.where(rows.has_parent_id, -1, -2))
-    pair, pairs = _combinations("pair", profile=rows.profile, parent_profile=parent_profile)
-    pairs = pairs.append_column("has_parent_id", pc.not_equal(pairs.column("parent_profile"), -2))
-    pairs = _with(pairs, parent_profile=_null_below_zero(pairs.column("parent_profile")))
-    facts = {"profiles": shapes.table, "pairs": pairs}
-    kin = run_in(shapes.database, "pairs", facts)
-    is_foreign, is_arrival = _flags(kin, "is_foreign", pair), _flags(kin, "is_arrival", pair)
-    is_answer = is_arrival & ~_flags(kin, "has_broker", pair)
-    facts["pairs"] = _with(pairs, is_foreign=kin.column("is_foreign"), is_arrival=kin.column("is_arrival"))
-
-    arrivals = np.bincount(parent[is_answer & has_parent], minlength=len(parent))
-    has_remote_child = np.bincount(parent[is_foreign], minlength=len(parent)) > 0
-    stand, stands = _combinations(
-        "stand", pair=pair, has_remote_child=has_remote_child, arrivals=np.minimum(arrivals, 1)
-    )
-    facts["stands"] = stands
-    roles = run_in(shapes.database, "stands", facts)
-    kinds = roles.column("kind").to_numpy()
-    facts["stands"] = _with(stands, kind=roles.column("kind"))
-
-    kind = kinds[stand]
-    is_in_process = (kind == 1) & (arrivals == 0)
-    exclusive = trees.exclusive_time(parent, rows.start_ns, rows.duration_ns, is_in_process)
+    absent = np.where(rows.has_parent_id, MISSING_PARENT, ROOT)
+    relation = np.where(has_parent, np.where(service[above] == service, SAME_SERVICE, OTHER_SERVICE), absent)
+    has_remote_child, no = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    has_remote_child[parent[relation == OTHER_SERVICE]] = True
+    # Whether something arrives, and whether it answers, does not depend on its own children.
+    alone = rules.stand(rows.profile, relation, no, no)
+    is_arrival, is_answer = rules.of_stands("is_arrival")[alone], rules.of_stands("is_answer")[alone] & has_parent
+    answers = np.bincount(parent[is_answer], minlength=len(rows))
+    stand = rules.stand(rows.profile, relation, has_remote_child, answers > 0)
+    start, duration = rows.start_ns, rows.duration_ns
+    is_in_process = (rules.of_stands("kind")[stand] == 1) & (answers == 0)
+    exclusive = trees.exclusive_time(parent, start, duration, is_in_process)
 
     arrived = np.flatnonzero(is_arrival)
-    is_repeat = np.zeros(len(parent), bool)
-    several = arrived[is_answer[arrived] & has_parent[arrived] & (arrivals[above[arrived]] > 1)]
+    is_repeat = np.zeros(len(rows), bool)
+    several = np.flatnonzero(is_answer & (answers[above] > 1))
     if len(several):
-        is_repeat[several] = trees.later_of_each(parent, several, (rows.start_ns, rows.duration_ns, rows.span))
-    meeting, meetings = _combinations(
-        "meeting",
-        stand=stand[arrived],
-        parent_stand=np.where(has_parent[arrived], stand[above[arrived]], -1),
-        is_repeat=is_repeat[arrived],
+        is_repeat[several] = trees.later_of_each(parent, several, (start, duration, rows.span))
+    opened = np.flatnonzero(rules.of_stands("is_open")[stand])
+    call = np.concatenate(
+        [
+            rules.arrivals(stand[arrived], stand[above[arrived]], has_parent[arrived], is_repeat[arrived]),
+            rules.departures(stand[opened]),
+        ]
     )
-    meetings = _with(meetings, parent_stand=_null_below_zero(meetings.column("parent_stand")))
-    told = run_in(shapes.database, "arrivals", {**facts, "meetings": meetings})
-    opened = np.flatnonzero(roles.column("is_open").to_numpy()[stand])
-    departures = run_in(shapes.database, "departures", facts)
-
-    start, duration = rows.start_ns, rows.duration_ns
     client, server = np.concatenate([above[arrived], opened]), np.concatenate([arrived, opened])
-    shape = np.concatenate([meeting, len(told) + stand[opened]])
-    dims = pa.concat_tables([told, departures])
+    has_caller = np.concatenate([has_parent[arrived], np.ones(len(opened), bool)])
+    shape, (call, caller, callee) = _combinations(
+        call, np.where(has_caller, rows.profile[client], -1), rows.profile[server]
+    )
+    dims = rules.calls(call, caller, callee)
     calls = Facts(
         dims,
         shape,
@@ -197,7 +154,7 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
             "row": kept[server],
             "client_row": kept[client],
             "server_row": kept[server],
-            "start_ns": np.where(_flags(dims, "has_client", shape), start[client], start[server]),
+            "start_ns": np.where(dims.column("has_client").to_numpy()[shape], start[client], start[server]),
             "client_start_ns": start[client],
             "client_duration_ns": duration[client],
             "server_start_ns": start[server],
@@ -208,11 +165,14 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
         },
         CALL_NUMBERS,
     )
+    shape, (stands, profiles) = _combinations(stand, rows.profile)
+    dims = rules.visits(stands, profiles)
     visits = Facts(
-        roles,
-        stand,
+        dims,
+        shape,
         {
             "row": kept,
+            "parent": above,
             "start_ns": start,
             "duration_ns": duration,
             "parent_start_ns": start[above],
@@ -222,13 +182,12 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
         },
         VISIT_NUMBERS,
     )
-    lost = np.flatnonzero(pc.is_valid(roles.column("reason")).to_numpy()[stand])
-    copied = shapes.table.select(["service"]).append_column(
-        "reason", pa.array(["duplicate"] * len(shapes.table), pa.string())
-    )
+    lost = np.flatnonzero(pc.is_valid(dims.column("reason")).to_numpy()[shape])
+    copied = rules.profiles.select(["service"])
+    copied = copied.append_column("reason", pa.array(["duplicate"] * len(copied), pa.string()))
     unlinked = Facts(
-        pa.concat_tables([roles.select(["service", "reason"]), copied]),
-        np.concatenate([stand[lost], len(roles) + given.profile[duplicates]]),
+        pa.concat_tables([dims.select(["service", "reason"]), copied]),
+        np.concatenate([shape[lost], len(dims) + given.profile[duplicates]]),
         {
             "row": np.concatenate([kept[lost], duplicates]),
             "start_ns": np.concatenate([start[lost], given.start_ns[duplicates]]),
@@ -237,31 +196,24 @@ def link_compact(rows: Compact, shapes: Shapes) -> Linked:
     return Linked(calls, unlinked, visits)
 
 
-def _combinations(name: str, **columns: np.ndarray) -> tuple[Ints, pa.Table]:
-    """Return the number of each row's combination, and a table of the distinct ones with their numbers as ``name``."""
-    key = np.zeros(len(next(iter(columns.values()))), np.int64)
-    radixes = []
-    for column in columns.values():
-        low = int(column.min(initial=0))
-        radix = int(column.max(initial=0)) - low + 1
-        key = key * radix + (column.astype(np.int64) - low)
-        radixes.append((low, radix))
+def _content(rows: Compact, rules: Rules) -> tuple[np.ndarray, ...]:
+    """Return the keys by which copies of a span are sorted."""
+    return rows.start_ns, rows.duration_ns, rules.rank[rows.profile], rows.adjusted_milli, rows.parent
+
+
+def _combinations(*columns: np.ndarray) -> tuple[Ints, list[Ints]]:
+    """Return the number of each row's combination, and the columns of the distinct ones by number."""
+    key = np.zeros(len(columns[0]), np.int64)
+    ranges = [(int(column.min(initial=0)), int(column.max(initial=0)) + 1) for column in columns]
+    for column, (low, high) in zip(columns, ranges, strict=True):
+        key *= high - low
+        key += column - low
     numbers, distinct = pd.factorize(key)
-    decoded: dict[str, np.ndarray] = {}
-    for (column_name, column), (low, radix) in reversed(list(zip(columns.items(), radixes, strict=True))):
-        decoded[column_name] = (distinct % radix + low).astype(column.dtype)
-        distinct = distinct // radix
-    return numbers, pa.table({name: np.arange(len(distinct)), **decoded})
-
-
-def _null_below_zero(column: pa.ChunkedArray) -> pa.Array:
-    values = column.to_numpy()
-    return pa.array(values, mask=values < 0)
-
-
-def _flags(table: pa.Table, name: str, at: Ints) -> Flags:
-    flags: Flags = table.column(name).to_numpy()[at]
-    return flags
+    found: list[Ints] = []
+    for low, high in reversed(ranges):
+        found.append(distinct % (high - low) + low)
+        distinct = distinct // (high - low)
+    return numbers, found[::-1]
 
 
 def _with(table: pa.Table, **columns: Any) -> pa.Table:

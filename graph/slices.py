@@ -1,7 +1,8 @@
 """Linking and rolling up any number of spans in bounded memory: slices of whole traces, one after the other.
 
-Spans arrive interleaved and late. One reading of the trace ids and start times decides for each trace the slice of its
-earliest span, a second brings each span, as numbers, to the file of its slice, and each file is then linked alone.
+Spans arrive interleaved and late. They are read once and laid aside as numbers, by the step in which they start. A
+trace belongs to the slice of its earliest span: the few spans that start in a later slice are moved. Each slice is then
+linked alone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -21,13 +22,15 @@ from hypocenter.errors import SourceError
 
 from ..tracer.schema import SPANS
 from ..tracer.window import Window
-from .compact import COLUMNS, TEXTS, OpaqueIds, Profiles, packed, trace_keys, unpacked, with_profile
-from .engine import connect, run
-from .link import Shapes, link_compact
+from .compact import COLUMNS, TEXTS, Compact, OpaqueIds, Profiles, packed, unpacked, with_profile
+from .engine import connect, run_in
+from .link import link_compact
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
+from .rules import Rules
+from .spill import Spill
 
-# About 500 bytes a span at the peak of linking a slice.
-SLICE_SPANS = 600_000
+# Arrays of a slice that fit into a core's cache are worked on twice as fast as larger ones.
+SLICE_SPANS = 200_000
 _THREADS = 2
 _BATCH_ROWS = 128 * 1024
 
@@ -36,32 +39,22 @@ _BATCH_ROWS = 128 * 1024
 class Plan:
     """Which slice a span belongs to: ``bounds`` are the first steps of the slices of time, each split by trace key into
     ``parts`` when too many spans begin in one step; ``strayed`` are the traces with spans in several slices of time,
-    sorted, and ``homes`` their slice."""
+    sorted, and ``homes`` the one that takes them whole."""
 
     bounds: np.ndarray
     parts: np.ndarray
     strayed: np.ndarray
     homes: np.ndarray
 
-    @property
-    def slices(self) -> int:
-        """How many slices there are."""
-        return int(self.parts.sum())
-
-    def slice_of(self, traces: np.ndarray, start_ns: np.ndarray) -> np.ndarray:
-        """Return the slice of each span, given its trace key and its start."""
-        time = self.time_slice(start_ns)
-        if len(self.strayed):
-            at = np.minimum(np.searchsorted(self.strayed, traces), len(self.strayed) - 1)
-            time = np.where(self.strayed[at] == traces, self.homes[at], time)
-        first = np.cumsum(self.parts) - self.parts
-        found: np.ndarray = first[time] + (traces % self.parts[time].astype(np.uint64)).astype(np.int64)
-        return found
-
-    def time_slice(self, start_ns: np.ndarray) -> np.ndarray:
-        """Return the slice of time in which each span starts."""
-        found: np.ndarray = np.searchsorted(self.bounds, start_ns // STEP_NS, side="right") - 1
-        return found
+    def home_of(self, traces: np.ndarray, slice_of_time: int) -> np.ndarray:
+        """Return the slice of time that takes each span, given its trace key and the slice in which it starts."""
+        if not len(self.strayed):
+            return np.full(len(traces), slice_of_time)
+        # Neighbours are often of one trace.
+        runs = _runs(traces)
+        at = np.minimum(np.searchsorted(self.strayed, traces[runs]), len(self.strayed) - 1)
+        found = np.where(self.strayed[at] == traces[runs], self.homes[at], slice_of_time)
+        return np.repeat(found, np.diff(runs, append=len(traces)))
 
 
 def roll_up_segments(
@@ -85,7 +78,7 @@ def roll_up_segments(
 
     Notes
     -----
-    Peak memory is about 1.2 GB at the default, whatever the number of spans; each takes 60 bytes on disk meanwhile.
+    Peak memory is below 1 GB at the default, whatever the number of spans; each takes 60 bytes on disk meanwhile.
     """
     try:
         return _roll_up(paths, window, slice_spans, are_ids_hex=True)
@@ -94,16 +87,18 @@ def roll_up_segments(
 
 
 def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: int, are_ids_hex: bool) -> Rollups:
-    counts = _spans_by_step(paths, window)
-    if not counts:
-        return empty()
-    plan = _plan(paths, window, counts, slice_spans, are_ids_hex)
-    with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder:
-        profiles = Profiles()
-        files = _distribute(paths, window, plan, profiles, Path(folder), are_ids_hex)
-        with connect() as database, ThreadPoolExecutor(_THREADS) as pool:
-            shapes = Shapes.of(database, profiles.table(), fold_operations=True)
-            return merge(pool.map(lambda file: _roll_up_slice(file, shapes), files))
+    with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder, connect() as database:
+        spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
+        _lay_aside(paths, window, profiles, spans, are_ids_hex)
+        if not spans.rows:
+            return empty()
+        plan = _plan(spans, slice_spans, database)
+        if len(plan.strayed):
+            _move(spans, strays, plan)
+        rules = Rules.of(database, profiles.table(), fold_operations=True)
+        slices = [(time, part) for time, parts in enumerate(plan.parts.tolist()) for part in range(parts)]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return merge(pool.map(lambda at: _roll_up_slice(_slice(spans, strays, plan, *at), rules), slices))
 
 
 def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -130,89 +125,85 @@ def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequen
         raise SourceError(f"segments cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _spans_by_step(paths: Sequence[Path | str], window: Window | None) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    if not paths:
-        return counts
-    for batch in _batches(paths, window, ["start_ns"]):
-        steps, spans = np.unique(batch.column("start_ns").to_numpy() // STEP_NS, return_counts=True)
-        for step, count in zip(steps.tolist(), spans.tolist(), strict=True):
-            counts[step] = counts.get(step, 0) + count
-    return counts
+def _lay_aside(
+    paths: Sequence[Path | str], window: Window | None, profiles: Profiles, spans: Spill, are_ids_hex: bool
+) -> None:
+    """Write each span, as numbers, under the step in which it starts."""
+    small: list[pa.RecordBatch] = []
 
-
-def _plan(
-    paths: Sequence[Path | str], window: Window | None, counts: dict[int, int], slice_spans: int, are_ids_hex: bool
-) -> Plan:
-    # Slices of equal size, so that threads end together; a size is exceeded by a step at most.
-    steps = np.array(sorted(counts))
-    spans = np.array([counts[step] for step in steps.tolist()])
-    share = spans.sum() / -(-spans.sum() // slice_spans)
-    number = ((np.cumsum(spans) - spans) // share).astype(np.int64)
-    _, starts, slices = np.unique(number, return_index=True, return_inverse=True)
-    bounds = steps[starts]
-    parts = np.maximum(1, np.rint(np.bincount(slices, spans) / slice_spans)).astype(np.int64)
-    plan = Plan(bounds, parts, np.empty(0, np.uint64), np.empty(0, np.int64))
-    if len(bounds) == 1:
-        return plan
-    schema = pa.schema([("trace", pa.uint64()), ("slice", pa.int32())])
-    opaque: list[OpaqueIds] = []
-
-    def times() -> Iterator[pa.RecordBatch]:
-        for batch in _batches(paths, window, ["trace_id", "start_ns"]):
-            try:
-                traces = trace_keys(batch.column("trace_id"), are_ids_hex)
-            except OpaqueIds as error:  # the engine that reads this stream would wrap it
-                opaque.append(error)
-                return
-            slices = plan.time_slice(batch.column("start_ns").to_numpy()).astype(np.int32)
-            yield pa.record_batch([pa.array(traces), pa.array(slices)], schema=schema)
-
-    strayed = run("strayed_traces", {"times": pa.RecordBatchReader.from_batches(schema, times())})
-    if opaque:
-        raise opaque[0]
-    return Plan(plan.bounds, parts, strayed.column("trace").to_numpy(), strayed.column("home").to_numpy())
-
-
-def _distribute(
-    paths: Sequence[Path | str],
-    window: Window | None,
-    plan: Plan,
-    profiles: Profiles,
-    folder: Path,
-    are_ids_hex: bool,
-) -> list[Path]:
-    """Write each span to the file of its slice and return the files."""
-    files = [folder / f"{number}.arrow" for number in range(plan.slices)]
-    writers: dict[int, pa.RecordBatchStreamWriter] = {}
-
-    def write(batch: pa.RecordBatch, profile: np.ndarray) -> None:
-        rows = packed(batch, are_ids_hex)
-        slices = plan.slice_of(rows.column("trace_key").to_numpy(), rows.column("start_ns").to_numpy())
-        # Stable sorting takes linear time for integers of 16 bits.
-        order = np.argsort(slices.astype(np.uint16) if plan.slices <= 2**16 else slices, kind="stable")
-        present, first = np.unique(slices[order], return_index=True)
-        rows = with_profile(rows, profile).take(pa.array(order))
-        for number, start, end in zip(present.tolist(), first, [*first[1:], len(order)], strict=True):
-            if number not in writers:
-                writers[number] = stack.enter_context(pa.ipc.new_stream(str(files[number]), rows.schema))
-            writers[number].write_batch(rows.slice(start, end - start))
+    def write(batch: pa.RecordBatch | None, profile: np.ndarray) -> None:
+        if batch is not None:
+            small.append(with_profile(packed(batch, are_ids_hex), profile))
+        if small and (batch is None or sum(len(rows) for rows in small) >= _BATCH_ROWS // 4):
+            (rows,) = pa.Table.from_batches(small).combine_chunks().to_batches()
+            small.clear()
+            spans.add(rows, rows.column("start_ns").to_numpy() // STEP_NS)
 
     # One core numbers profiles while the other converts ids and writes; two batches may wait, no more.
-    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         written: deque[Future[None]] = deque()
-        for batch in _batches(paths, window, COLUMNS):
+        for batch in _batches(paths, window, COLUMNS) if paths else ():
             written.append(pool.submit(write, batch, profiles.encode(batch)))
             if len(written) > 2:
                 written.popleft().result()
-        for last in written:
+        for last in (*written, pool.submit(write, None, np.empty(0, np.int32))):
             last.result()
-    return [files[number] for number in sorted(writers)]
+    spans.close()
 
 
-def _roll_up_slice(file: Path, shapes: Shapes) -> Rollups:
-    with pa.ipc.open_stream(str(file)) as reader:
-        rows = unpacked(reader.read_all())
-    file.unlink()
-    with shapes.database.cursor() as cursor:
-        return roll_up_linked(link_compact(rows, replace(shapes, database=cursor)))
+def _plan(spans: Spill, slice_spans: int, database: duckdb.DuckDBPyConnection) -> Plan:
+    # Slices of equal size, so that threads end together; a size is exceeded by a step at most.
+    steps, sizes = spans.sizes()
+    share = sizes.sum() / -(-sizes.sum() // slice_spans)
+    number = ((np.cumsum(sizes) - sizes) // share).astype(np.int64)
+    _, starts, slices = np.unique(number, return_index=True, return_inverse=True)
+    bounds = np.append(steps[starts], steps[-1] + 1)
+    parts = np.maximum(1, np.rint(np.bincount(slices, sizes) / slice_spans)).astype(np.int64)
+    plan = Plan(bounds, parts, np.empty(0, np.uint64), np.empty(0, np.int64))
+    if len(parts) == 1:
+        return plan
+    schema = pa.schema([("trace", pa.uint64()), ("slice", pa.int64())])
+
+    def times() -> Iterator[pa.RecordBatch]:
+        for time in range(len(parts)):
+            for rows in spans.read(*bounds[time : time + 2]):
+                traces = rows.column("trace_key").to_numpy()
+                traces = traces[_runs(traces)]
+                yield pa.record_batch([pa.array(traces), pa.array(np.full(len(traces), time))], schema=schema)
+            spans.forget()
+
+    strayed = run_in(database, "strayed_traces", {"times": pa.RecordBatchReader.from_batches(schema, times())})
+    return replace(plan, strayed=strayed.column("trace").to_numpy(), homes=strayed.column("home").to_numpy())
+
+
+def _move(spans: Spill, strays: Spill, plan: Plan) -> None:
+    """Write the spans that do not belong to the slice of time in which they start, each under the one of its trace."""
+    for time in range(len(plan.parts)):
+        for rows in spans.read(*plan.bounds[time : time + 2]):
+            home = plan.home_of(rows.column("trace_key").to_numpy(), time)
+            away = np.flatnonzero(home != time)
+            if len(away):
+                strays.add(rows.take(pa.array(away)), home[away])
+        spans.forget()
+    strays.close()
+
+
+def _slice(spans: Spill, strays: Spill, plan: Plan, time: int, part: int) -> Compact:
+    batches = []
+    for rows in (*spans.read(*plan.bounds[time : time + 2]), *strays.read(time, time + 1)):
+        traces = rows.column("trace_key").to_numpy()
+        is_here = (plan.home_of(traces, time) == time) & (traces % np.uint64(plan.parts[time]) == part)
+        batches.append(rows if is_here.all() else rows.filter(pa.array(is_here)))
+    found = unpacked(pa.Table.from_batches(batches))
+    spans.forget()
+    strays.forget()
+    return found
+
+
+def _roll_up_slice(rows: Compact, rules: Rules) -> Rollups:
+    return roll_up_linked(link_compact(rows, rules))
+
+
+def _runs(values: np.ndarray) -> np.ndarray:
+    """Return where runs of equal values begin."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))

@@ -5,9 +5,13 @@ Spans are arrays here, a value per span, and a relative is a position in them (-
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from .compact import Compact
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -16,33 +20,43 @@ Flags = npt.NDArray[np.bool_]
 MAX_COMPARED_SIBLINGS = 100
 
 
-def identities(trace: Ints, span: np.ndarray, parent: np.ndarray, has_parent: Flags) -> tuple[Ints, Ints]:
-    """Return a number per span and per parent id, equal where trace id and span id are; -1 for no parent id."""
-    rows = np.flatnonzero(has_parent)
-    traces = np.concatenate([trace, trace[rows]]).astype(np.uint64)
-    spans = np.concatenate([span, parent[rows]]).astype(np.uint64)
+def identities(rows: Compact) -> tuple[Ints, Ints]:
+    """Return a number per span and per parent id, equal where trace id and span id are; -1 for no parent id.
+
+    Numbers follow the order of the spans: where all spans are distinct, the number is the position.
+    """
+    named = np.flatnonzero(rows.has_parent_id)
+    multiple = rows.trace * np.uint64(0x9E3779B97F4A7C15)
+    spans = np.concatenate([rows.span, rows.parent[named]])
     # The sum keeps the spans of one trace apart; two traces may clash, which is seen and mended.
     # The hint spares the hash table its growth.
-    codes, distinct = pd.factorize(spans + traces * np.uint64(0x9E3779B97F4A7C15), size_hint=len(trace))
+    codes, distinct = pd.factorize(spans + np.concatenate([multiple, multiple[named]]), size_hint=len(rows))
     example = np.empty(len(distinct), np.int64)
     example[codes] = np.arange(len(codes))
-    # An odd multiple tells all traces apart, so equal sums of equal spans are of one trace.
-    if (spans[example[codes]] != spans).any():
-        codes = np.unique(np.column_stack([traces, spans]), axis=0, return_inverse=True)[1].reshape(-1)
-    parents = np.full(len(trace), -1, np.int64)
-    parents[rows] = codes[len(trace) :]
-    return codes[: len(trace)].astype(np.int64), parents
+    same, rest = example[codes], np.concatenate([rows.trace_rest, rows.trace_rest[named]])
+    # An odd multiple tells all 64-bit traces apart, so equal sums of equal spans are of one.
+    if (spans[same] != spans).any() or (rest[same] != rest).any():
+        traces = np.concatenate([rows.trace, rows.trace[named]])
+        codes = np.unique(np.column_stack([traces, rest, spans]), axis=0, return_inverse=True)[1].reshape(-1)
+        codes, _ = pd.factorize(codes)
+    parents = np.full(len(rows), -1, np.int64)
+    parents[named] = codes[len(rows) :]
+    return codes[: len(rows)], parents
 
 
-def copies(identity: Ints, is_client: Flags, order: tuple[np.ndarray, ...]) -> Flags:
-    """Tell which spans are copies: exports are retried, the first in ``order`` of each side of an identity stays."""
-    repeated = np.flatnonzero(np.bincount(identity)[identity] > 1)
+def copies(identity: Ints, is_client: Flags, order: Callable[[Ints], Sequence[np.ndarray]]) -> Flags:
+    """Tell which spans are copies: exports are retried, the first of each side of an identity stays.
+
+    ``order`` gives the sort keys of spans at positions.
+    """
     is_copy = np.zeros(len(identity), bool)
-    if len(repeated):
-        keys = [key[repeated] for key in (*reversed(order), is_client, identity)]
-        ranked = repeated[np.lexsort(keys)]
-        same = (identity[ranked][1:] == identity[ranked][:-1]) & (is_client[ranked][1:] == is_client[ranked][:-1])
-        is_copy[ranked[1:][same]] = True
+    if _are_distinct(identity):
+        return is_copy
+    repeated = np.flatnonzero(np.bincount(identity)[identity] > 1)
+    ranked = np.lexsort([*reversed(order(repeated)), is_client[repeated], identity[repeated]])
+    ranked = repeated[ranked]
+    same = (identity[ranked][1:] == identity[ranked][:-1]) & (is_client[ranked][1:] == is_client[ranked][:-1])
+    is_copy[ranked[1:][same]] = True
     return is_copy
 
 
@@ -52,6 +66,9 @@ def parents(identity: Ints, parent_identity: Ints, is_client: Flags, service: In
     Where the client and the server side of a call share an id (Zipkin), the client side is the parent of the server
     side; what names that id as its parent belongs to the server side, unless only the client side is of its service.
     """
+    if _are_distinct(identity):
+        is_known = (parent_identity < len(identity)) & (parent_identity != identity)
+        return np.where(is_known, parent_identity, -1)
     size = int(max(identity.max(initial=-1), parent_identity.max(initial=-1))) + 1
     client, other = np.full(size, -1, np.int64), np.full(size, -1, np.int64)
     at = np.arange(len(identity))
@@ -68,6 +85,11 @@ def parents(identity: Ints, parent_identity: Ints, is_client: Flags, service: In
     shared = np.flatnonzero(~is_client & (client[identity] >= 0))
     parent[shared] = client[identity[shared]]
     return parent
+
+
+def _are_distinct(identity: Ints) -> bool:
+    """Tell whether numbers in the order of the spans are their positions."""
+    return bool(len(identity) == 0 or (identity[-1] == len(identity) - 1 and (identity[1:] > identity[:-1]).all()))
 
 
 def later_of_each(parent: Ints, among: Ints, order: tuple[np.ndarray, ...]) -> Flags:
