@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..tracer.schema import SPANS
 from .operations import OTHER
@@ -41,12 +42,14 @@ COLUMNS = [
     "messaging_system",
     "messaging_destination",
     "messaging_operation",
+    "links",
 ]
 _IDS = ("trace_id", "span_id", "parent_span_id")
 _NUMBERS = ("start_ns", "duration_ns", "adjusted_milli")
 # What a service, an instrumentation or an error repeats from span to span.
-PROFILE = [name for name in COLUMNS if name not in (*_IDS, *_NUMBERS)]
-# Of the error's type only its presence matters.
+PROFILE = [name for name in COLUMNS if name not in (*_IDS, *_NUMBERS, "links")]
+# Of the error's type only its presence matters, and whether it tells of a timeout.
+_TIMEOUT = "(?i)time.?d?.?out|deadline"
 TEXTS = [name for name in PROFILE if SPANS.field(name).type == pa.string() and name != "error_type"]
 # Operations that carry ids are as many as the spans. The names that an input brings first are told apart.
 MAX_NAMES = 100_000
@@ -90,6 +93,7 @@ class Profiles:
             codes = self._rows[:, at] - 1
             if name == "error_type":
                 columns["has_error_type"] = codes > 0
+                columns["has_timeout_type"] = codes > 1
             elif name in self._texts:
                 texts = [text for text in self._texts[name] if text is not None]
                 columns[name] = pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
@@ -137,13 +141,40 @@ def _coded(name: str, column: pa.Array) -> tuple[np.ndarray, pa.Array | None] | 
     if column.null_count == len(column):
         return None
     if name == "error_type":
-        return column.is_valid().to_numpy(zero_copy_only=False).astype(np.int32) * 2, None
+        return _error_codes(column), None
     if name not in TEXTS:
         return column.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False) + 1, None
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     indices = column.indices.fill_null(len(column.dictionary)) if column.null_count else column.indices
     return indices.to_numpy(zero_copy_only=False), column.dictionary
+
+
+def _error_codes(column: pa.Array) -> np.ndarray:
+    """Return 0 for no error type, 2 for one, 3 for one that tells of a timeout."""
+    codes = np.zeros(len(column), np.int32)
+    given = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    types = column.drop_null().dictionary_encode()
+    is_timeout = pc.match_substring_regex(types.dictionary, _TIMEOUT).to_numpy(zero_copy_only=False)
+    codes[given] = 2 + is_timeout[types.indices.to_numpy()]
+    return codes
+
+
+def _linked(batch: pa.RecordBatch) -> np.ndarray:
+    """Return how many other spans each span links, int32; its parent is not one of them."""
+    links = batch.column("links")
+    entries = links.flatten()
+    if not len(entries):
+        return np.zeros(len(batch), np.int32)
+    row = pc.list_parent_indices(links)
+    named = pa.table({"row": row, "trace": entries.field("trace_id"), "span": entries.field("span_id")})
+    named = named.group_by(["row", "trace", "span"]).aggregate([])
+    own = batch.select(["trace_id", "parent_span_id"]).take(named.column("row").combine_chunks())
+    in_trace = pc.equal(named.column("trace"), own.column("trace_id"))
+    is_parent = pc.and_kleene(in_trace, pc.equal(named.column("span"), own.column("parent_span_id")))
+    others = named.filter(pc.invert(pc.fill_null(is_parent, False)))
+    counts: np.ndarray = np.bincount(others.column("row").to_numpy(), minlength=len(batch)).astype(np.int32)
+    return counts
 
 
 def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +197,7 @@ def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.
 @dataclass(frozen=True, slots=True)
 class Compact:
     """Spans as arrays, a value per span; ids are numbers that are equal where the given ids are (``trace`` and
-    ``trace_rest`` together)."""
+    ``trace_rest`` together). ``linked`` is how many spans it links beside its parent."""
 
     trace: np.ndarray
     trace_rest: np.ndarray
@@ -177,6 +208,7 @@ class Compact:
     duration_ns: np.ndarray
     adjusted_milli: np.ndarray
     profile: np.ndarray
+    linked: np.ndarray
 
     def __len__(self) -> int:
         return len(self.trace)
@@ -212,6 +244,7 @@ def packed(batch: pa.RecordBatch, are_ids_hex: bool) -> pa.RecordBatch:
     else:
         columns |= {"trace_id": trace, "span_id": span, "parent_span_id": parent}
     columns |= {name: batch.column(name) for name in _NUMBERS}
+    columns["linked"] = pa.array(_linked(batch))
     return pa.record_batch(columns)
 
 
@@ -233,7 +266,8 @@ def unpacked(rows: pa.Table) -> Compact:
         trace, rest = rows.column("trace_key").to_numpy(), rows.column("trace_rest").to_numpy()
         span, parent = rows.column("span_id").to_numpy(), parent_ids.fill_null(0).to_numpy()
     start, duration, adjusted = (rows.column(name).to_numpy() for name in _NUMBERS)
-    return Compact(trace, rest, span, parent, has_parent, start, duration, adjusted, rows.column("profile").to_numpy())
+    profile, linked = rows.column("profile").to_numpy(), rows.column("linked").to_numpy()
+    return Compact(trace, rest, span, parent, has_parent, start, duration, adjusted, profile, linked)
 
 
 def compact(spans: pa.Table) -> tuple[Compact, pa.Table]:

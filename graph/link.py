@@ -24,7 +24,7 @@ from .trees import Ints
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
     "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns queue_ns "
-    "client_error server_error adjusted_milli matched"
+    "timeouts client_error server_error adjusted_milli matched"
 )
 _UNLINKED = "trace_id span_id service start_ns reason"
 _VISITS = (
@@ -135,12 +135,11 @@ def link_compact(rows: Compact, rules: Rules) -> Linked:
     if len(several):
         is_repeat[several] = trees.later_of_each(parent, several, (start, duration, rows.span))
     opened = np.flatnonzero(rules.of_stands("is_open")[stand])
-    call = np.concatenate(
-        [
-            rules.arrivals(stand[arrived], stand[above[arrived]], has_parent[arrived], is_repeat[arrived]),
-            rules.departures(stand[opened]),
-        ]
+    first, further, batch = rules.arrivals(
+        stand[arrived], stand[above[arrived]], has_parent[arrived], is_repeat[arrived], rows.linked[arrived]
     )
+    call = np.concatenate([first, further, rules.departures(stand[opened])])
+    arrived = np.concatenate([arrived, arrived[batch]])
     client, server = np.concatenate([above[arrived], opened]), np.concatenate([arrived, opened])
     has_caller = np.concatenate([has_parent[arrived], np.ones(len(opened), bool)])
     shape, (call, caller, callee) = _combinations(
@@ -161,6 +160,7 @@ def link_compact(rows: Compact, rules: Rules) -> Linked:
             "server_duration_ns": duration[server],
             # A negative time in the queue is clock skew, and kept.
             "queue_ns": start[server] - start[client] - duration[client],
+            "timeouts": _timeouts(dims, shape, duration[client], duration[server]),
             "adjusted_milli": rows.adjusted_milli[server],
         },
         CALL_NUMBERS,
@@ -194,6 +194,13 @@ def link_compact(rows: Compact, rules: Rules) -> Linked:
         },
     )
     return Linked(calls, unlinked, visits)
+
+
+def _timeouts(calls: pa.Table, shape: Ints, client_ns: Ints, server_ns: Ints) -> Ints:
+    """Return 1 for each call that its client gave up: it says so, or it failed and its server went on for longer."""
+    says, failed, both = (calls.column(name).to_numpy() for name in ("is_timeout", "client_error", "has_server"))
+    found: Ints = (says[shape] | ((failed & both)[shape] & (server_ns > client_ns))).astype(np.int64)
+    return found
 
 
 def _content(rows: Compact, rules: Rules) -> tuple[np.ndarray, ...]:

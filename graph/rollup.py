@@ -35,7 +35,7 @@ def _schema(
 
 EDGES = _schema(
     {"caller": _TEXT, "callee": _TEXT, "callee_kind": _TEXT},
-    "count adjusted_milli errors client_errors server_errors client_count server_count missing_parents",
+    "count adjusted_milli errors client_errors server_errors client_count server_count missing_parents timeouts",
     ("caller_kind",),
     "client_duration server_duration gap queue",
 )
@@ -63,7 +63,8 @@ class Rollups:
     - ``edges``: calls of one caller and callee. ``errors``: calls that failed on either side; ``client_count`` and
       ``server_count``: calls whose client or server side was recorded, the denominators of ``client_errors`` and
       ``server_errors``; ``gap``: client less server duration, negative under clock skew or for asynchronous calls;
-      ``queue``: time in the broker; ``missing_parents``: calls whose caller's span was not recorded.
+      ``queue``: time in the broker; ``missing_parents``: calls whose caller's span was not recorded; ``timeouts``:
+      calls that failed because the client waited no longer.
     - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none).
     - ``instances``: spans of one replica and version; ``requests``, ``errors`` and ``duration`` are those that came
       from elsewhere.
@@ -116,7 +117,7 @@ def roll_up(links: Links) -> Rollups:
 _NAMED = ["service", "operation", "spans"]
 _CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_error"]
 _CALL_DIMS = ["caller", "caller_kind", "callee", "callee_kind", "matched", *_CALL_FLAGS]
-_CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns"]
+_CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns", "timeouts"]
 _VISIT_FLAGS = ["is_error", "is_missing_parent", "is_entry"]
 _VISIT_DIMS = ["service", *_REPLICA, "operation", "kind", *_VISIT_FLAGS]
 _VISIT_NUMBERS = ["start_ns", "adjusted_milli", "duration_ns", "exclusive_ns"]
@@ -216,8 +217,9 @@ def _grouped(
     for name, flag in counts.items():
         found[name] = grouping.sums(groups, size, np.where(flag[cells.shape], cells.rows, 0))
     row_groups = groups[cells.of]
-    if "adjusted_milli" in schema.names:
-        found["adjusted_milli"] = grouping.sums(row_groups, size, facts.numbers["adjusted_milli"])
+    for name in ("adjusted_milli", "timeouts"):
+        if name in schema.names:
+            found[name] = grouping.sums(row_groups, size, facts.numbers[name])
     for name, (buckets, flag) in histograms.items():
         at = slice(None) if flag.all() else np.flatnonzero(flag[facts.shape])
         found[name] = grouping.histograms_of(row_groups[at], size, buckets[at])

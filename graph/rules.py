@@ -21,6 +21,7 @@ Flags = np.ndarray
 ROOT, MISSING_PARENT, SAME_SERVICE, OTHER_SERVICE = range(4)
 _RELATIONS, _SIDES = 4, 12
 _ARRIVALS = _SIDES * _RELATIONS * (_SIDES + 1) * 2
+_FURTHER = _ARRIVALS + _SIDES
 
 # What the rules give every caller that no span tells.
 EXTERNAL = "external"
@@ -69,9 +70,10 @@ class Rules:
         )
         calls = run_in(database, "calls", {})
         places = [calls.column(name).cast(pa.int64()).fill_null(-1).to_numpy() for name in _PLACE]
-        call_rows = np.empty(_ARRIVALS + _SIDES, np.int64)
-        is_arrival = places[1] >= 0
-        call_rows[np.where(is_arrival, _arrival(*places), _ARRIVALS + places[0])] = np.arange(len(calls))
+        call_rows = np.zeros(_FURTHER + _ARRIVALS, np.int64)
+        at = np.where(places[1] >= 0, _arrival(*places), _ARRIVALS + places[0])
+        at += np.where(calls.column("is_further").to_numpy(), _FURTHER, 0)
+        call_rows[at] = np.arange(len(calls))
         table = _with_codes(table)
         service_of = table.column("service").combine_chunks().indices.to_numpy()
         return cls(table, class_of, service_of, _places_by_content(profiles), stands, calls, call_rows)
@@ -86,13 +88,24 @@ class Rules:
         found: np.ndarray = self._stands.column(name).to_numpy()
         return found
 
-    def arrivals(self, stand: Ints, parent_stand: Ints, has_parent: Flags, is_repeat: Flags) -> Ints:
-        """Return the row of the verdict on each call that arrives."""
+    def arrivals(
+        self, stand: Ints, parent_stand: Ints, has_parent: Flags, is_repeat: Flags, linked: Ints
+    ) -> tuple[Ints, Ints, Ints]:
+        """Return the rows of the verdicts on the calls that arrive: one each, and one for each further message.
+
+        ``linked`` counts the messages that span links name, that of the parent left out. The last result is the
+        position of the span that each further message arrived in.
+        """
         side = self._sides()
         parent_side = np.where(has_parent, side[parent_stand], -1)
         place = _arrival(side[stand], self.of_stands("relation")[stand], parent_side, is_repeat)
         found: Ints = self._call_rows[place]
-        return found
+        consuming = np.flatnonzero(linked)
+        consuming = consuming[self._call_flags("is_consumed")[found[consuming]]]
+        first = self._call_flags("is_queued")[found[consuming]]
+        # Without a message from its parent, the span is a side of the first that it links.
+        further = np.repeat(consuming, np.maximum(0, linked[consuming] - np.where(first, 0, 1)))
+        return found, self._call_rows[_FURTHER + place[further] // 2 * 2], further
 
     def departures(self, stand: Ints) -> Ints:
         """Return the row of the verdict on each call that nothing answers."""
@@ -112,7 +125,8 @@ class Rules:
         callees = self.profiles.take(pa.array(callee))
         ends = {"caller": callers.column("service"), "callee": callees.column("service")}
         ends |= {"peer of caller": callers.column("peer"), "peer of callee": callees.column("peer")}
-        is_error, failed = self.profiles.column("is_error").to_numpy(), np.maximum(caller, 0)
+        is_error, is_timeout = (self.profiles.column(name).to_numpy() for name in ("is_error", "is_timeout"))
+        failed = np.maximum(caller, 0)
         return pa.table(
             {
                 "caller": _chosen(verdicts.column("caller"), ends),
@@ -124,10 +138,15 @@ class Rules:
                 "caller_pod": callers.column("pod"),
                 "callee_pod": _only(callees.column("pod"), flag["is_arrival"]),
                 "client_error": flag["has_client"] & is_error[failed],
+                "is_timeout": flag["has_client"] & is_error[failed] & is_timeout[failed],
                 "server_error": flag["has_server"] & is_error[callee],
                 **{name: verdicts.column(name) for name in ("has_client", "has_server", "is_queued", "matched")},
             }
         )
+
+    def _call_flags(self, name: str) -> Flags:
+        found: Flags = self._calls.column(name).to_numpy()
+        return found
 
     def _sides(self) -> Ints:
         found: Ints = self.of_stands("kind").astype(np.int64) * 2 + self.of_stands("has_peer")

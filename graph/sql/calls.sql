@@ -15,10 +15,11 @@ told as (
 arrivals as (
     select *, is_called and broker is null and not is_repeat as has_client from told
 )
-select side, relation, parent_side, is_repeat, true as is_arrival, has_client, not is_stand_in as has_server,
+select side, relation, parent_side, is_repeat, false as is_further, true as is_arrival, has_client, not is_stand_in as has_server,
        case when broker is not null then broker when has_parent then 'caller' else 'external' end as caller,
        case when broker is not null then 'messaging' when has_parent then 'service' else 'external' end as caller_kind,
        'callee' as callee, 'service' as callee_kind, is_sent and broker is not null as is_queued,
+       broker is not null as is_consumed,
        case when broker is not null then 'consumer'
             when is_missing_parent then 'missing-parent'
             when not has_parent then 'server-only'
@@ -28,7 +29,12 @@ select side, relation, parent_side, is_repeat, true as is_arrival, has_client, n
             else 'no-client-span' end as matched
 from arrivals
 union all
+-- Another message that the same span consumed: a call of its own, the span being a side of the first.
+select side, relation, parent_side, false, true, true, false, false, broker, 'messaging', 'callee', 'service', false,
+       false, 'linked'
+from arrivals where broker is not null and not is_repeat
+union all
 -- A call that only its client side tells, then standing for both spans, ends at the peer that it names.
-select side, null, null, false, false, true, false, 'caller', 'service', 'peer of callee', null, false,
+select side, null, null, false, false, false, true, false, 'caller', 'service', 'peer of callee', null, false, false,
        case when kind = 4 then 'producer' else 'client-only' end
 from sides

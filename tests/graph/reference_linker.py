@@ -95,6 +95,11 @@ def link(rows: list[Row]) -> Reference:
     traces = defaultdict(list)
     for row in rows:
         traces[row["trace_id"]].append(_span(row, ambiguous))
+    every = [span for spans in traces.values() for span in spans]
+    processing = {(span.service, span.peer) for span in every if span.part == 5 and span.peer_kind == "messaging"}
+    for span in every:
+        if span.aside == "messaging-receive" and (span.service, span.peer) not in processing:
+            span.part, span.aside = 5, None
     for trace, spans in traces.items():
         _link_trace(trace, spans, result)
     return result
@@ -157,12 +162,23 @@ def _judge(trace: str, span: Span, answers: dict[int, list[Span]], result: Refer
     if span.kind in (3, 4) and answers[id(span)]:
         is_linked = True
     if span.is_arrival:
-        result.calls[_arrival(span, answers)] += 1
+        call = _arrival(span, answers)
+        result.calls[call] += 1
+        if call[4] == "consumer":
+            # Beside its parent's message, the first link is the call that was just counted.
+            sent = span.parent is not None and span.parent.kind == 4
+            further = max(0, len(_linked(span)) - (0 if sent else 1))
+            result.calls[(*call[:4], "linked", None, None, None)] += further
         is_linked = is_linked or span.kind not in (3, 4)
     if not is_linked:
         reasons = {5: "consumer-without-broker", 4: "producer-without-broker", 3: "client-without-peer"}
         reason = span.aside or reasons.get(span.kind, "in-process")
         result.unlinked[(trace, own_id, reason)] += 1
+
+
+def _linked(span: Span) -> set[tuple[str, str]]:
+    named = {(link["trace_id"], link["span_id"]) for link in span.row["links"] or []}
+    return named - {(span.row["trace_id"], span.row["parent_span_id"])}
 
 
 def _arrival(span: Span, answers: dict[int, list[Span]]) -> tuple[Any, ...]:

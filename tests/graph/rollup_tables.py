@@ -24,7 +24,12 @@ def edge(caller: str, callee: str, count: int = 10, *, at_s: float = 0, **more: 
     outside, virtual = caller == "external", more.get("callee_kind", "service") != "service"
     row = {"time_ns": int(at_s * SECOND_NS), "caller": caller, "callee": callee, "callee_kind": "service"}
     row |= {"caller_kind": "external" if outside else "service", "count": count, "adjusted_milli": count * 1000}
-    row |= {"client_count": 0 if outside else count, "server_count": 0 if virtual else count, "missing_parents": 0}
+    row |= {
+        "client_count": 0 if outside else count,
+        "server_count": 0 if virtual else count,
+        "missing_parents": 0,
+        "timeouts": 0,
+    }
     row |= {f"{side}_errors": more.get("errors", 0) for side in ("client", "server")}
     return row | {"errors": 0, "client_duration": [], "server_duration": [], "gap": [], "queue": []} | more
 

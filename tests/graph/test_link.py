@@ -299,12 +299,73 @@ def test_send_by_a_client_span_is_a_producers_call() -> None:
 
 def test_receive_settle_and_create_are_no_calls_outwards() -> None:
     spans = [
+        span("d", None, "mail", CONSUMER, messaging_operation="process", **QUEUE),
         span("a", None, "mail", CLIENT, messaging_operation="receive", **QUEUE),
         span("b", None, "mail", CLIENT, messaging_operation="settle", **QUEUE),
         span("c", None, "shop", PRODUCER, messaging_operation="create", **QUEUE),
     ]
-    assert calls(*spans) == []
+    assert calls(*spans) == [("orders", "mail", "service", "consumer")]
     assert unlinked(*spans) == [("a", "messaging-receive"), ("b", "messaging-settle"), ("c", "messaging-create")]
+
+
+def test_service_that_only_receives_consumes_by_receiving() -> None:
+    spans = [
+        span("a", None, "mail", CLIENT, messaging_operation="receive", **QUEUE),
+        span("b", None, "audit", CLIENT, messaging_operation="receive", **QUEUE),
+        span("c", None, "audit", CONSUMER, messaging_operation="process", messaging_destination="other"),
+    ]
+    assert [call[:2] for call in calls(*spans)] == [("orders", "mail"), ("orders", "audit"), ("other", "audit")]
+    assert unlinked(*spans) == []
+
+
+def _link_to(trace: str, *span_ids: str) -> list[dict[str, str]]:
+    return [{"trace_id": trace, "span_id": span_id} for span_id in span_ids]
+
+
+def test_each_link_of_a_batch_is_a_call_through_the_destination() -> None:
+    batch = span("b", None, "mail", CONSUMER, status=2, links=[*_link_to("u", "x", "y"), *_link_to("v", "x")], **QUEUE)
+    found = link(table(batch)).calls.to_pylist()
+    told = [(c["caller"], c["callee"], c["matched"], c["server_span_id"], c["server_error"]) for c in found]
+    first = ("orders", "mail", "consumer", "b", True)
+    assert sorted(told, key=str) == sorted([first, *[("orders", "mail", "linked", None, False)] * 2], key=str)
+
+
+def test_link_to_the_parent_is_the_parents_call() -> None:
+    spans = [
+        span("a", None, "shop", PRODUCER, **QUEUE),
+        span("b", "a", "mail", CONSUMER, start_ns=200, links=_link_to("t", "a", "a"), **QUEUE),
+    ]
+    assert calls(*spans) == [("shop", "orders", "messaging", "producer"), ("orders", "mail", "service", "consumer")]
+    spans[1]["links"] = _link_to("t", "a", "z")
+    assert [call[3] for call in calls(*spans)] == ["producer", "consumer", "linked"]
+
+
+def test_message_that_several_consume_is_a_call_to_each() -> None:
+    sent = span("a", None, "shop", PRODUCER, messaging_operation="send", **QUEUE)
+    read = [span(s, None, s, CONSUMER, trace_id=s, links=_link_to("t", "a"), **QUEUE) for s in ("audit", "mail")]
+    found = [call[:2] for call in calls(sent, *read)]
+    assert sorted(found) == [("orders", "audit"), ("orders", "mail"), ("shop", "orders")]
+
+
+def test_links_of_what_is_no_consumer_are_no_calls() -> None:
+    assert calls(span("a", None, "web", SERVER, links=_link_to("u", "x", "y"))) == [
+        ("external", "web", "service", "server-only")
+    ]
+
+
+def test_timeout_is_told_by_the_client_or_by_a_server_that_went_on() -> None:
+    def timeouts(client: dict[str, Any], server: dict[str, Any]) -> int:
+        spans = span("a", None, "web", CLIENT, **client), span("b", "a", "cart", SERVER, **server)
+        (call,) = link(table(*spans)).calls.to_pylist()
+        return int(call["timeouts"])
+
+    for kind in ("timeout", "java.net.SocketTimeoutException", "TimedOut", "DEADLINE_EXCEEDED", "read timed out"):
+        assert timeouts({"status": 2, "error_type": kind}, {}) == 1
+    assert timeouts({"http_status": 504}, {}) == 1
+    assert timeouts({"status": 2}, {"duration_ns": 101}) == 1
+    assert timeouts({"status": 2}, {"duration_ns": 100}) == 0
+    assert timeouts({}, {"duration_ns": 101, "status": 2, "error_type": "timeout"}) == 0
+    assert timeouts({"status": 2, "error_type": "connection refused"}, {}) == 0
 
 
 def test_errors_of_both_sides_are_kept_apart() -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ PEERS: list[Row] = [
 ]  # fmt: skip
 
 
+def _links(trace: str, to_id: Callable[[int], str]) -> list[Row]:
+    return [{"trace_id": t, "span_id": to_id(n)} for t in (trace, "other") for n in range(3)]
+
+
 @st.composite
 def spans(draw: st.DrawFn) -> list[Row]:
     """A few traces whose spans share ids across traces; hex ids or not; copies, shared ids, cycles, lost parents."""
@@ -57,6 +62,7 @@ def spans(draw: st.DrawFn) -> list[Row]:
                 "start_ns": draw(st.integers(0, 3)) * STEP_NS + draw(st.integers(0, 40)),
                 "duration_ns": draw(st.integers(0, 40)),
                 "adjusted_milli": draw(st.sampled_from([1000, 1500])),
+                "links": draw(st.lists(st.sampled_from(_links(to_trace(trace), to_id)), max_size=3)) or None,
                 "source": "test",
             }
             rows.append(row | draw(st.sampled_from(PEERS)))

@@ -62,6 +62,7 @@ def test_edge_of_one_call() -> None:
         "client_count": 1,
         "server_count": 1,
         "missing_parents": 0,
+        "timeouts": 0,
         "caller_kind": "service",
         "client_duration": [{"bucket": bucket(100), "count": 1}],
         "server_duration": [{"bucket": bucket(60), "count": 1}],
