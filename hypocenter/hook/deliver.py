@@ -128,7 +128,7 @@ class Dispatcher:
             if reason is not None:
                 await self._give_up(sink, entry, reason, added)
             else:
-                how = "follow-up" if added and added.is_follow_up else "enriched" if added else "untouched"
+                how = "follow-up" if added and added.follow_up else "enriched" if added else "untouched"
                 self._observe.count("delivered", sink=sink.name, how=how)
                 self._observe.time("notification", time.monotonic() - delivery.arrived, sink=sink.name)
         if self.journal is not None and entry.seq:
@@ -171,7 +171,7 @@ class Dispatcher:
 
 def _key(entry: Entry, added: Enrichment | None) -> str:
     """Return the idempotency key: a follow-up is a message of its own."""
-    return f"{entry.key}-follow-up" if added is not None and added.is_follow_up else entry.key
+    return f"{entry.key}-follow-up-{added.follow_up}" if added is not None and added.follow_up else entry.key
 
 
 def _render(sink: Sink, note: Notification, added: Enrichment | None) -> tuple[Outgoing | None, str | None]:

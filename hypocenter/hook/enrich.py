@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
@@ -27,6 +28,8 @@ _NAMES_KEPT_S = 30.0
 _NAMES_TIMEOUT_S = 30.0
 # A ranking this old is made anew when the incident speaks again, while the notification waits for at most _CONFIRM_S.
 _CONFIRM_AFTER_S, _CONFIRM_S = 30.0, 1.0
+# An alert may come when its incident is seconds old and hardly to be seen: looked at again that long after.
+LOOK_AGAIN_S = (15.0, 45.0)
 # After a failure no ranking is tried for a while: each would fail alike and hold up the next notification.
 _PAUSE_AFTER_FAILURE_S = 5.0
 
@@ -43,12 +46,19 @@ class Enricher:
     """Decides what to say; one ranking runs at a time, and what arrives meanwhile waits to see whether it fits."""
 
     def __init__(
-        self, config: Config, workers: Workers, incidents: Incidents, rules: Rules | None, observe: Observe
+        self,
+        config: Config,
+        workers: Workers,
+        incidents: Incidents,
+        rules: Rules | None,
+        observe: Observe,
+        say_later: Callable[[Notification, Enrichment], Awaitable[None]],
     ) -> None:
         self._config = config
         self._workers = workers
         self._rules = rules
         self._observe = observe
+        self._say_later = say_later
         self.incidents = incidents
         self.known = Known()
         self._known_at = -_NAMES_KEPT_S
@@ -142,6 +152,7 @@ class Enricher:
             finding["not_checked"] = [*finding["not_checked"], f"rule: {search.note}"]
         incident = self.incidents.open(name, note, search.at_ns, symptom, finding, time.time_ns())
         incident.note(summary_of(finding), time.time_ns())
+        self._run(self._look_again(incident, note))
         return incident
 
     async def _rank(self, name: str, at_ns: int, symptom: str | None) -> dict[str, Any]:
@@ -189,6 +200,19 @@ class Enricher:
         self._observe.count("enrichments", outcome="update")
         return self._enrichment(incident, "update", summary, doubts)
 
+    async def _look_again(self, incident: Incident, note: Notification) -> None:
+        """Rank a young incident again, and correct what was said of it."""
+        said = 1
+        for seconds in LOOK_AGAIN_S:
+            await asyncio.sleep(seconds)
+            if incident.resolved_ns is not None:
+                return
+            if await self._rank_again(incident) == "changed":
+                said += 1
+                summary = f"Changed: {summary_of(incident.finding or {})}"
+                incident.note(summary, time.time_ns())
+                await self._say_later(note, replace(self._enrichment(incident, "update", summary), follow_up=said))
+
     async def _confirm(self, incident: Incident) -> str:
         """Rank an incident again when its ranking is old: ``confirmed``, ``changed``, or ``unchecked`` for now."""
         age_s = (time.time_ns() - incident.ranked_ns) / SECOND_NS
@@ -220,6 +244,7 @@ class Enricher:
         now = time.time_ns()
         incident = next((i for i in self.incidents if any(a.fingerprint in i.alerts for a in note.alerts)), None)
         if incident is None:
+            self.incidents.remember_end(note)
             self._observe.count("enrichments", outcome="unknown")
             return None
         _, ended = self.incidents.absorb(incident, note, services, now)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .observe import Observe
 from .outward import Outward
 from .payload import Notification, parse
 from .pool import Pool
+from .sink import to_json
 from .sinks import create
 from .text import Enrichment
 from .windows import Rules
@@ -57,7 +59,7 @@ class Hook:
         self.journal: Journal | None = None
         self._rules_client = httpx.AsyncClient(timeout=5.0, trust_env=False)
         rules = Rules(config.prometheus, self._rules_client) if config.prometheus else None
-        self.enricher = Enricher(config, self.workers, Incidents(), rules, self.observe)
+        self.enricher = Enricher(config, self.workers, Incidents(), rules, self.observe, self._send_after)
         self.dispatcher = Dispatcher(
             self.sinks, self._outward, None, self.dead, config.retry, self.observe, self._finished
         )
@@ -195,16 +197,21 @@ class Hook:
         await delivery.done.wait()
         if not delivery.went_untouched or added.role != "first":
             return
-        values = Enrichment.from_dict(added.to_dict() | {"is_follow_up": True}).to_dict()
+        await self._send_after(delivery.note, replace(added, follow_up=1))
+
+    async def _send_after(self, note: Notification, added: Enrichment) -> None:
+        """Send what is said after the alert itself, to the receivers that want it."""
         names = [sink.name for sink in self.sinks if sink.config.follow_up]
         if not names:
             return
-        entry = delivery.entry
-        if self.journal is not None and entry.seq:
-            new = await self.journal.add(entry.key, entry.source, entry.body, names, values)
-        else:
-            new = Entry(0, entry.key, time.time_ns(), entry.source, entry.body, values, tuple(names))
-        self._deliver(new, delivery.note)
+        body = to_json(note.raw)
+        try:
+            if self.journal is None:
+                raise DeliveryError("no journal")
+            entry = await self.journal.add(note.key, "follow-up", body, names, added.to_dict())
+        except DeliveryError:
+            entry = Entry(0, note.key, time.time_ns(), "follow-up", body, added.to_dict(), tuple(names))
+        self._deliver(entry, note)
 
     async def _finished(self, delivery: Delivery) -> None:
         if delivery.failed:

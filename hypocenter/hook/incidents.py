@@ -100,6 +100,8 @@ class Incidents:
         found = [Incident(**{k: v for k, v in body.items() if k in known}) for body in kept]
         self._by_id = {one.id: one for one in sorted(found, key=lambda one: one.opened_ns)}
         self.changed: set[str] = set()
+        # Ends that came before their incident was known, while a slow ranking went on.
+        self._ended: dict[tuple[str, int | None], Alert] = {}
 
     def __iter__(self) -> Iterator[Incident]:
         return reversed(list(self._by_id.values()))
@@ -164,9 +166,10 @@ class Incidents:
     ) -> tuple[list[str], bool]:
         """Take a notification's alerts in; return the services that are new in it, and whether it just ended."""
         before = set(incident.services)
-        for alert in note.alerts:
+        for told in note.alerts:
+            alert = self._ended.get((told.fingerprint, told.starts_ns), told)
             known = incident.alerts.get(alert.fingerprint)
-            if known is None and (alert.status == "resolved" or len(incident.alerts) >= _MOST_ALERTS):
+            if known is None and (told.status == "resolved" or len(incident.alerts) >= _MOST_ALERTS):
                 continue
             incident.alerts[alert.fingerprint] = {
                 "name": alert.name,
@@ -185,6 +188,12 @@ class Incidents:
         incident.updated_ns = now_ns
         self.changed.add(incident.id)
         return new, ended
+
+    def remember_end(self, note: Notification) -> None:
+        """Keep the end of alerts that belong to no incident yet."""
+        self._ended |= {(a.fingerprint, a.starts_ns): a for a in note.alerts}
+        while len(self._ended) > _MOST_ALERTS:
+            del self._ended[next(iter(self._ended))]
 
     def say(self, incident: Incident, verdict: str, service: str | None, text: str) -> None:
         """Keep what somebody said about an incident."""

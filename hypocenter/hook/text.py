@@ -18,7 +18,8 @@ class Enrichment:
     """What is added to a notification.
 
     ``summary`` says it, ``lines`` prove it, each a label and a text; ``finding`` is the ranking in plain values
-    (`hypocenter.hook.ranking.finding`), None when there is none yet.
+    (`hypocenter.hook.ranking.finding`), None when there is none yet; ``follow_up`` counts from 1 what is said after the
+    alert itself.
     """
 
     incident: str
@@ -27,7 +28,7 @@ class Enrichment:
     lines: tuple[tuple[str, str], ...] = ()
     finding: Mapping[str, Any] | None = None
     url: str | None = None
-    is_follow_up: bool = False
+    follow_up: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for the journal."""

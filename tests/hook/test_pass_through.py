@@ -86,7 +86,7 @@ def test_a_ranking_beyond_the_deadline_follows_and_the_alert_goes_at_once(tmp_pa
     assert (0.2 < took < 2, sent, receiver.summaries) == (True, 1, [None, SUMMARY])
     assert receiver.bodies[1]["alerts"][0]["annotations"]["hypocenter_follow_up"] == "true"
     keys = [request.headers["Idempotency-Key"] for request in receiver.requests]
-    assert keys[1] == f"{keys[0]}-follow-up"
+    assert keys[1] == f"{keys[0]}-follow-up-1"
 
 
 @pytest.mark.parametrize("failure", ["the store is empty", "the worker ended", "no answer within 60 s"])

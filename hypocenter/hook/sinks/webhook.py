@@ -36,7 +36,7 @@ def to_annotations(added: Enrichment) -> dict[str, str]:
         "hypocenter_summary": added.summary,
         "hypocenter_details": "\n".join(f"{label}: {text}" for label, text in added.lines),
         "hypocenter_update": None if added.role == "first" else added.role,
-        "hypocenter_follow_up": "true" if added.is_follow_up else None,
+        "hypocenter_follow_up": "true" if added.follow_up else None,
         "hypocenter_report": added.url,
     }
     finding = added.finding
