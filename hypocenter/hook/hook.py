@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from hypocenter.errors import DeliveryError
+from hypocenter.errors import DeliveryError, RankerError
 
 from .config import Config
 from .dead import DeadLetters
@@ -28,6 +28,15 @@ from .sink import to_json
 from .sinks import create
 from .text import Enrichment
 from .windows import Rules
+
+
+class Nobody:
+    """In place of workers where there is nothing to rank."""
+
+    async def ask(self, _urgency: int, kind: str, _arguments: dict[str, Any], _timeout_s: float) -> dict[str, Any]:
+        """Raise RankerError."""
+        raise RankerError(f"{kind}: no source of telemetry is configured")
+
 
 _log = logging.getLogger(__name__)
 _KEEP_EVERY_S = 0.5
@@ -54,8 +63,10 @@ class Hook:
         self.sinks = [create(sink) for sink in config.sinks]
         self._outward = Outward(config, self.sinks, transport)
         self.dead = DeadLetters(config.state / "dead")
-        self._pool = Pool(config.limits.workers, config.limits.worker_bytes) if workers is None else None
-        self.workers: Workers = workers if workers is not None else self._pool  # type: ignore[assignment]
+        limits = config.limits
+        # Without telemetry there is nothing to rank, and no worker to keep warm.
+        self._pool = Pool(limits.workers, limits.worker_bytes) if workers is None and config.store else None
+        self.workers: Workers = workers or self._pool or Nobody()
         self.journal: Journal | None = None
         self._rules_client = httpx.AsyncClient(timeout=5.0, trust_env=False)
         rules = Rules(config.prometheus, self._rules_client) if config.prometheus else None

@@ -72,6 +72,9 @@ class Listener:
             def do_POST(self) -> None:
                 at = time.time()
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) < int(self.headers["Content-Length"]):  # the sender was killed
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 listener.got.append((at, headers, body))
                 self.send_response(answer(self.path, headers, body))
