@@ -37,7 +37,7 @@ _PAUSE_AFTER_FAILURE_S = 5.0
 class Workers(Protocol):
     """What `hypocenter.hook.pool.Pool` offers."""
 
-    async def ask(self, urgency: int, kind: str, arguments: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def ask(self, urgency: int, kind: str, arguments: dict[str, Any], timeout_s: float, /) -> dict[str, Any]:
         """Return the answer of a function of the worker; RankerError when there is none."""
         ...
 

@@ -33,7 +33,7 @@ from .windows import Rules
 class Nobody:
     """In place of workers where there is nothing to rank."""
 
-    async def ask(self, _urgency: int, kind: str, _arguments: dict[str, Any], _timeout_s: float) -> dict[str, Any]:
+    async def ask(self, _urgency: int, kind: str, _arguments: dict[str, Any], _timeout_s: float, /) -> dict[str, Any]:
         """Raise RankerError."""
         raise RankerError(f"{kind}: no source of telemetry is configured")
 

@@ -59,7 +59,7 @@ class Pool:
         """The process ids of the workers that run."""
         return frozenset(self._pids)
 
-    async def ask(self, urgency: int, kind: str, arguments: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    async def ask(self, urgency: int, kind: str, arguments: dict[str, Any], timeout_s: float, /) -> dict[str, Any]:
         """Return the answer of a function of `hypocenter.hook.ranking`.
 
         Raises
