@@ -149,7 +149,7 @@ class Enricher:
             }
             return same
         if search.note:
-            finding["not_checked"] = [*finding["not_checked"], f"rule: {search.note}"]
+            finding["not_checked"] = [*finding["not_checked"], f"alert's rule: {search.note}"]
         incident = self.incidents.open(name, note, search.at_ns, symptom, finding, time.time_ns())
         incident.note(summary_of(finding), time.time_ns())
         self._run(self._look_again(incident, note))

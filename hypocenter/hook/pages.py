@@ -31,7 +31,7 @@ def incident_page(incident: Incident) -> str:
     view = _view(incident)
     finding = incident.finding
     view |= {
-        "certainty": finding["certainty"] if finding else "",
+        "certainty": "; ".join(p for p in (finding["since"], finding["certainty"]) if p) if finding else "",
         "lines": proof_of(finding) if finding else (),
         "origin": incident.origin,
         "services": sorted({*(finding or {}).get("candidates", ()), *(finding or {}).get("related", ())}),

@@ -51,7 +51,7 @@ def search_of(alerts: tuple[Alert, ...], rule: Rule | None, now_ns: int) -> Sear
     # Pending began when the expression first held, for which part of the rate's window had to be bad already.
     at = starts - known.for_ns - known.rate_ns // 2
     begin = starts - known.for_ns - known.rate_ns - MARGIN_NS
-    return Search(begin, at, None if rule else "the alert's rule is not known: for 1m and rates over 1m assumed")
+    return Search(begin, at, None if rule else "not known; for 1m and rates over 1m assumed")
 
 
 def rate_window_ns(query: str) -> int:

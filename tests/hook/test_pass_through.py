@@ -50,7 +50,7 @@ def test_the_first_notification_carries_the_ranking_and_is_otherwise_untouched(t
         "hypocenter_path": "payment -> checkout -> web",
         "hypocenter_look_at": added["hypocenter_look_at"],
         "hypocenter_not_checked": "log lines: no spans joined\n"
-        "rule: the alert's rule is not known: for 1m and rates over 1m assumed",
+        "alert's rule: not known; for 1m and rates over 1m assumed",
     }
     assert added["hypocenter_details"].splitlines() == [
         "Why: its own work takes longer: 28 ms before, 428 ms now",
@@ -58,7 +58,7 @@ def test_the_first_notification_carries_the_ranking_and_is_otherwise_untouched(t
         "Changed: ScalingReplicaSet payment: scaled up to 1, 40 s before",
         "Look at: the slow traces of payment: where does the time go that is its own?; "
         "run: kubectl rollout history deployment payment",
-        "Or else: the way from checkout to payment, 9%; not checked: log lines, rule",
+        "Or else: the way from checkout to payment, 9%; not checked: log lines, alert's rule",
     ]
     assert added["hypocenter_details"].splitlines()[1].startswith("Spread: payment → checkout → web; web: ")
     for owner in (got, *got["alerts"]):

@@ -25,7 +25,7 @@ def test_search_reaches_back_over_for_rate_window_and_ten_minutes() -> None:
 
 
 def test_an_unknown_rule_is_assumed_and_said() -> None:
-    assert search_of(alerts(), None, NOW).note == "the alert's rule is not known: for 1m and rates over 1m assumed"
+    assert search_of(alerts(), None, NOW).note == "not known; for 1m and rates over 1m assumed"
 
 
 def test_an_alert_of_the_future_counts_as_now() -> None:
