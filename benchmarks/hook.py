@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -12,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,12 @@ async def _storm(address: str, firing: list[str], seconds: float) -> dict[int, f
         sent[number] = time.time()
         (await client.post(f"{address}/alertmanager", json=body)).raise_for_status()
 
-    async with httpx.AsyncClient(timeout=30, limits=httpx.Limits(max_connections=50)) as client:
+    async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=50)) as client:
         await asyncio.gather(*(post(client, number, service) for number, service in enumerate(firing)))
     return sent
 
 
-@contextmanager
+@contextlib.contextmanager
 def _receiver() -> Iterator[tuple[str, dict[int, tuple[float, bool]]]]:
     """Yield the address of a receiver and, by alert, when its notification came first and whether it was enriched."""
     arrived: dict[int, tuple[float, bool]] = {}
@@ -155,7 +155,7 @@ def _receiver() -> Iterator[tuple[str, dict[int, tuple[float, bool]]]]:
         server.server_close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hook(folder: Path, forward: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -195,5 +195,6 @@ class _Peak:
 
         leader = psutil.Process(self._pid)
         while not self._stop.wait(0.25):
-            family = [leader, *leader.children(recursive=True)]
-            self._peak = max(self._peak, sum(process.memory_info().rss for process in family))
+            with contextlib.suppress(psutil.NoSuchProcess):  # a worker that is being replaced
+                family = [leader, *leader.children(recursive=True)]
+                self._peak = max(self._peak, sum(process.memory_info().rss for process in family))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..tracer.window import MINUTE_NS, SECOND_NS, to_rfc3339
@@ -88,8 +88,8 @@ class Incident:
         self.updated_ns = now_ns
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for the journal."""
-        return asdict(self)
+        """Return plain values, to be written at once: they are the incident's own."""
+        return dict(vars(self))
 
 
 class Incidents:
