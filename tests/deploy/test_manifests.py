@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 
+from hypocenter.cli.main import app
+from hypocenter.hook.config import build_config
+from hypocenter.tracer.collect.config import read_settings
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
+STORE = Path("/var/lib/hypocenter")
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def documents() -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -89,3 +96,23 @@ def test_no_rule_gives_more_than_reading_named_kinds() -> None:
 
 def test_no_secret_is_written_down() -> None:
     assert not [path for path, thing in documents() if thing["kind"] == "Secret"]
+
+
+def test_the_collectors_settings_are_understood() -> None:
+    settings = read_settings(DEPLOY / "base/collect.yaml", {})
+    assert settings.store == STORE
+    assert (settings.otlp.grpc, settings.otlp.http, settings.admin) == ("0.0.0.0:4317", "0.0.0.0:4318", "0.0.0.0:4319")
+    assert set(settings.pulled) == {"kubernetes"}
+
+
+def test_the_hooks_settings_are_understood() -> None:
+    config = build_config(yaml.safe_load((DEPLOY / "base/hook.config.yaml").read_text(encoding="utf-8")), "hook.yaml")
+    assert (config.store, config.state, config.host_and_port) == (STORE, Path("/var/lib/hook"), ("0.0.0.0", 9095))
+
+
+@PODS
+def test_every_command_and_option_exists(kind: str, pod: dict[str, Any]) -> None:
+    for container in pod["containers"]:
+        command, *rest = container["args"]
+        known = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= known

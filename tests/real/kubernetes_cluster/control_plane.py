@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class ControlPlane:
             "event-ttl": "1h",
         }
         self._start("kube-apiserver", options)
-        self.wait(lambda: self._get("/readyz") == "ok", "the API server")
+        self.wait(self._is_ready, "the API server")
 
     def stop_api_server(self) -> None:
         """Stop the API server as an upgrade does; what is stored stays."""
@@ -108,7 +109,7 @@ class ControlPlane:
             "root-ca-file": self.ca,
             "node-monitor-period": "1s",
             "node-monitor-grace-period": f"{NODE_GRACE_S}s",
-            "horizontal-pod-autoscaler-sync-period": "1s",
+            "horizontal-pod-autoscaler-sync-period": "5s",
             "pvclaimbinder-sync-period": "1s",
             "kube-api-qps": 200,
             "kube-api-burst": 400,
@@ -146,6 +147,10 @@ class ControlPlane:
         """Apply objects on the server's side."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=list(objects))
 
+    def create_raw(self, path: str, content: Any) -> None:
+        """Post an object to a path of the API, as subresources want it."""
+        self.kubectl("create", "--raw", path, "-f", "-", stdin=content)
+
     def write_kubeconfig(self, path: Path, token: str) -> Path:
         """Write a client's settings with a bearer token and return their path."""
         cluster = {"server": self.url, "certificate-authority": str(self.ca)}
@@ -161,24 +166,36 @@ class ControlPlane:
         path.chmod(0o600)
         return path
 
-    def wait(self, happened: Callable[[], Any], what: str, timeout_s: float = _START_S) -> Any:
+    def wait(self, happened: Callable[[], Any], what: str | Callable[[], str], timeout_s: float = _START_S) -> Any:
         """Return the first true answer of ``happened``; a program that ended or the time being up fails the test."""
-        deadline = time.monotonic() + timeout_s
+        deadline, pause_s = time.monotonic() + timeout_s, 0.1
         while not (answer := happened()):
             assert not (ended := self._processes.exited()), ended
-            assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}; logs in {self.folder}"
-            time.sleep(0.1)
+            assert time.monotonic() < deadline, (
+                f"waited {timeout_s:.0f} s for {what if isinstance(what, str) else what()}"
+            )
+            time.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, 1.0)
         return answer
 
-    def _get(self, path: str) -> str:
+    @cached_property
+    def _http(self) -> urllib3.PoolManager:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        return urllib3.PoolManager(ssl_context=context, retries=False, timeout=60, maxsize=8)
+
+    def read(self, path: str, **query: str) -> Any:
+        """Return what the API serves at a path, without the cost of a process."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = self._http.request("GET", self.url + path, fields=query, headers=headers)
+        assert answer.status == 200, f"{path}: {answer.status} {answer.data[:300]!r}"
+        return answer.json()
+
+    def _is_ready(self) -> bool:
         try:
-            context = ssl.create_default_context(cafile=str(self.ca))
-            with urllib3.PoolManager(ssl_context=context, retries=False, timeout=10) as client:
-                return client.request(
-                    "GET", self.url + path, headers={"Authorization": f"Bearer {self.token}"}
-                ).data.decode()
-        except (urllib3.exceptions.HTTPError, OSError):
-            return ""
+            headers = {"Authorization": f"Bearer {self.token}"}
+            return bool(self._http.request("GET", f"{self.url}/readyz", headers=headers).status == 200)
+        except (urllib3.exceptions.HTTPError, OSError):  # also while its certificate is not written
+            return False
 
     def client(self, token: str | None = None) -> Any:
         """Return an API client of the official library, by default the administrator's."""

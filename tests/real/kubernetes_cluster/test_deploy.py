@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,20 @@ def test_every_overlay_passes_the_servers_validation(cluster: ControlPlane, name
             found["metadata"]["namespace"] = namespace
     strict = ("--dry-run=server", "--validate=strict", "--force-conflicts", "-o", "name", "-f", "-")
     assert len(cluster.kubectl("apply", "--server-side", *strict, stdin=objects).split()) == len(objects) > 0
+
+
+def test_the_overlay_of_the_how_to_puts_its_secret_and_image_in_place(plane: ControlPlane, tmp_path: Path) -> None:
+    page = (DEPLOY.parent / "docs/howto/deploy.md").read_text(encoding="utf-8")
+    example = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)[0]
+    production = os.path.relpath(DEPLOY / "overlays/production", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(example.replace("../production", production), encoding="utf-8")
+    (tmp_path / "receiver-url").write_text("https://receiver", encoding="utf-8")
+    objects = list(yaml.safe_load_all(plane.kubectl("kustomize", str(tmp_path))))
+    secrets = [found for found in objects if found["kind"] == "Secret"]
+    hook = next(found for found in objects if found["kind"] == "Deployment")["spec"]["template"]["spec"]
+    assert [found["data"] for found in secrets] == [{"receiver-url": base64.b64encode(b"https://receiver").decode()}]
+    assert secrets[0]["metadata"]["name"] in [v["secret"]["secretName"] for v in hook["volumes"] if "secret" in v]
+    assert hook["containers"][0]["image"] == "registry.your.company/hypocenter:0.1.0"
 
 
 def test_the_pods_start_under_the_strictest_security_profile(cluster: ControlPlane) -> None:

@@ -51,7 +51,8 @@ def service(name: str, namespace: str, *, selects: str | None = None, port: int 
 
 def pods(plane: ControlPlane, namespace: str, app: str | None = None) -> list[Object]:
     """Return the pods of a namespace, or of one ``app`` in it."""
-    found: list[Object] = plane.get("pods", "-n", namespace, *(["-l", f"app={app}"] if app else []))["items"]
+    chosen = {"labelSelector": f"app={app}"} if app else {}
+    found: list[Object] = plane.read(f"/api/v1/namespaces/{namespace}/pods", **chosen)["items"]
     return found
 
 

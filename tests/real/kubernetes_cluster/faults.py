@@ -1,0 +1,119 @@
+"""Faults put into a shop through the API server alone, each with what the evidence must name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from control_plane import ControlPlane
+from metrics_api import MetricsApi
+from shop import claim, node_of, policy
+
+Inject = Callable[[ControlPlane, MetricsApi, str], Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``rule`` finds it, the entity begins with ``entity`` ({ns} is the namespace, {node} the shop's node).
+
+    ``felt`` is the service that stops or slows with it, None where no call notices. ``within_s`` is how long the
+    cluster itself takes to come into the bad state.
+    """
+
+    name: str
+    rule: str
+    entity: str
+    inject: Inject
+    felt: str | None = None
+    within_s: float = 0.0
+
+
+def _image(tag: str) -> Inject:
+    return lambda k, m, ns: k.kubectl("set", "image", "deployment/api", f"main=shop/api:{tag}", "-n", ns)
+
+
+def _patch(kind: str, name: str, change: Any, namespace: bool = True) -> Inject:
+    def inject(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+        where = ["-n", ns] if namespace else []
+        text = json.dumps(change).replace("{ns}", ns)
+        plane.kubectl("patch", kind, name.format(ns=ns, node=node_of(ns)), *where, "--type=merge", "-p", text)
+
+    return inject
+
+
+def _pod_spec(change: Any) -> Any:
+    return {"spec": {"template": {"spec": change}}}
+
+
+def _service(change: Any) -> Inject:
+    return _patch("service", "api", {"spec": change})
+
+
+def _api(change: Any) -> Inject:
+    return _patch("deployment", "api", {"spec": change})
+
+
+_slower = _patch("configmap", "settings", {"data": {"delay_ms": "400"}})
+
+
+def _closed(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    plane.apply(policy("closed", ns, {"app": "api"}, ["nobody"]))
+
+
+def _without_service(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    plane.kubectl("delete", "service", "web", "-n", ns)
+
+
+def _quota(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    _patch("resourcequota", "limits", {"spec": {"hard": {"pods": "1"}}})(plane, metrics, ns)
+    plane.kubectl("delete", "pod", "-l", "app=api", "-n", ns, "--wait=false")
+
+
+def _missing_class(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    plane.apply(claim("fast", ns, storageClassName="absent"))
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "fast"}}]
+    _patch("deployment", "db", _pod_spec({"volumes": volumes}))(plane, metrics, ns)
+
+
+def _evict(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    pod = plane.get("pods", "-n", ns, "-l", "app=api")["items"][0]["metadata"]["name"]
+    plane.create_raw(f"/api/v1/namespaces/{ns}/pods/{pod}/eviction", _eviction(ns, pod))
+
+
+def _eviction(ns: str, pod: str) -> Any:
+    return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": ns}}
+
+
+def _finaliser(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    _patch("service", "web", {"metadata": {"finalizers": ["example.org/never"]}})(plane, metrics, ns)
+    plane.kubectl("delete", "service", "web", "-n", ns, "--wait=false")
+
+
+def _at_most(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    metrics.millicores[ns] = 900
+
+
+FAULTS = [
+    Fault("bad-image", "image pull", "api-", _image("absent"), "api"),
+    Fault("broken-version", "change", "Deployment/{ns}/api", _image("crash"), "api"),
+    Fault("memory", "out of memory", "api-", _image("oom"), "api"),
+    Fault("probe", "probe failing", "api-", _image("unready"), "api"),
+    Fault(
+        "selector",
+        "no endpoints",
+        "Service/{ns}/api",
+        _patch("service", "api", {"spec": {"selector": {"app": "apl"}}}),
+        "api",
+    ),
+    Fault(
+        "target-port",
+        "wrong port",
+        "Service/{ns}/api",
+        _service({"ports": [{"name": "http", "port": 80, "targetPort": 9999}]}),
+        "api",
+    ),
+    Fault("storage-class", "claim pending", "PersistentVolumeClaim/{ns}/fast", _missing_class, "db"),
+    Fault("quota", "pods refused", "ResourceQuota/{ns}/limits", _quota, "api"),
+]
