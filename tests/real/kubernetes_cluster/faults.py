@@ -10,6 +10,7 @@ from typing import Any
 from control_plane import ControlPlane
 from metrics_api import MetricsApi
 from shop import claim, node_of, policy
+from workloads import job
 
 Inject = Callable[[ControlPlane, MetricsApi, str], Any]
 
@@ -116,4 +117,47 @@ FAULTS = [
     ),
     Fault("storage-class", "claim pending", "PersistentVolumeClaim/{ns}/fast", _missing_class, "db"),
     Fault("quota", "pods refused", "ResourceQuota/{ns}/limits", _quota, "api"),
+    Fault(
+        "configuration",
+        "change",
+        "ConfigMap/{ns}/settings",
+        _patch("configmap", "settings", {"data": {"delay_ms": "400"}}),
+        "api",
+    ),
+    Fault("secret", "change", "Secret/{ns}/password", _patch("secret", "password", {"stringData": {"key": "another"}})),
+    Fault(
+        "taint",
+        "taint",
+        "{node}",
+        _patch("node", "{node}", {"spec": {"taints": [{"key": "repair", "effect": "NoExecute"}]}}, namespace=False),
+        "web",
+    ),
+    Fault("job", "job failed", "Job/{ns}/broken", lambda k, m, ns: k.apply(job("broken", ns, image="shop/job:crash"))),
+    Fault("suspended", "schedule", "CronJob/{ns}/report", _patch("cronjob", "report", {"spec": {"suspend": True}})),
+    Fault(
+        "unschedulable",
+        "unschedulable",
+        "api-",
+        _api(_pod_spec({"nodeSelector": {"shop": "nowhere"}})["spec"]),
+        "api",
+    ),
+    Fault(
+        "scaled-to-zero", "change", "Deployment/{ns}/api", _patch("deployment", "api", {"spec": {"replicas": 0}}), "api"
+    ),
+    Fault("autoscaler", "autoscaler", "HorizontalPodAutoscaler/{ns}/web", _at_most, within_s=40.0),
+    Fault(
+        "policy",
+        "network policy",
+        "NetworkPolicy/{ns}/closed",
+        lambda k, m, ns: k.apply(policy("closed", ns, {"app": "api"}, ["nobody"])),
+        "api",
+    ),
+    Fault("eviction", "evicted", "api-", _evict),
+    Fault("finaliser", "stuck in deletion", "Service/{ns}/web", _finaliser),
+    Fault(
+        "entry",
+        "broken reference",
+        "Ingress/{ns}/entry",
+        lambda k, m, ns: k.kubectl("delete", "service", "web", "-n", ns),
+    ),
 ]
