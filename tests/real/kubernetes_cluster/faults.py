@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from control_plane import ControlPlane
@@ -92,6 +93,15 @@ def _finaliser(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
     plane.kubectl("delete", "service", "web", "-n", ns, "--wait=false")
 
 
+def _not_ready(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    """As a kubelet tells that its runtime is gone; kwok leaves nodes with this label alone."""
+    plane.kubectl("label", "node", node_of(ns), "kubelet=broken")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "runtime is down"}
+    change = {"status": {"conditions": [condition | {"lastTransitionTime": now, "lastHeartbeatTime": now}]}}
+    plane.kubectl("patch", "node", node_of(ns), "--subresource=status", "-p", json.dumps(change))
+
+
 def _at_most(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
     metrics.millicores[ns] = 900
 
@@ -125,6 +135,7 @@ FAULTS = [
         "api",
     ),
     Fault("secret", "change", "Secret/{ns}/password", _patch("secret", "password", {"stringData": {"key": "another"}})),
+    Fault("node-not-ready", "node not ready", "{node}", _not_ready, "web"),
     Fault(
         "taint",
         "taint",
