@@ -12,7 +12,8 @@ import orjson
 import pyarrow as pa
 
 from ..tracer.kubernetes.kinds import CLUSTER_WIDE
-from ..tracer.kubernetes.versions import DENIED, LISTED, Versions, read_versions
+from ..tracer.kubernetes.state_metrics import to_objects
+from ..tracer.kubernetes.versions import DENIED, LISTED, Versions, order, read_versions, within
 from ..tracer.schema import EVENTS
 from ..tracer.window import Window
 
@@ -231,8 +232,12 @@ class History:
 
     @classmethod
     def read(cls, store: Store, window: Window) -> History:
-        """Return the history of a window of a store."""
-        return cls.of(read_versions(store, window), window, store.read("events", window))
+        """Return the history of a window of a store; without objects, what the series of kube-state-metrics tell."""
+        versions, events = read_versions(store, window), store.read("events", window)
+        if store.bounds("objects") is None:
+            told = to_objects(store.read("series"), store.read("points", window))
+            versions = within(order(told, events), window)
+        return cls.of(versions, window, events)
 
     @cached_property
     def collected_ns(self) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow.compute as pc
 
 from ...graph.kubernetes import History
-from ...graph.kubernetes_services import Speakers
+from ...graph.kubernetes_services import ServiceJoin, Speakers
+from ...tracer.kubernetes.state_metrics import to_objects
 from ...tracer.kubernetes.versions import order
 from ...tracer.window import Window
 from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split
 from .finding import Told
 from .kubernetes_causes import Finding, causes
+from .kubernetes_rules.rule import container_spec, kubectl
+from .kubernetes_rules.throttling import throttled
 
 if TYPE_CHECKING:
     from ..case import Case
@@ -23,11 +27,17 @@ _BEFORE_NS, _AFTER_NS = 60 * SECOND_NS, 10 * SECOND_NS
 _FADES_BEFORE_NS, _FADES_AFTER_NS = 300 * SECOND_NS, 60 * SECOND_NS
 # A change explains something only where something hurts.
 _CHANGE_ALONE_NATS = 1.0
+_THROTTLED_NATS = 4.0
 
 
 def history_of(case: Case) -> History:
-    """Return the history of the cluster around an incident; empty without objects and events."""
+    """Return the history of the cluster around an incident; empty without objects and events.
+
+    Without objects those are taken that the series of kube-state-metrics tell of.
+    """
     objects, events = case.telemetry.table("objects"), case.telemetry.table("events")
+    if not objects.num_rows:
+        objects = to_objects(case.telemetry.table("series"), case.telemetry.table("points"))
     low, high = case.alert_ns - EARLIEST_NS - BASELINE_NS, case.alert_ns + LATEST_NS + INCIDENT_NS
     return History.of(order(objects, events), Window(max(low, 0), max(high, 1)), events)
 
@@ -46,7 +56,26 @@ def _findings(case: Case, history: History, problems: list[str] | None) -> list[
         return []
     speakers = Speakers.of(case.baseline, case.telemetry, services=case.call_graph.nodes)
     calls = [(str(a), str(b)) for a, b in case.call_graph.edges]
-    return causes(history, speakers, calls, _heard_ns(case), problems)
+    found = causes(history, speakers, calls, _heard_ns(case), problems)
+    found += _held_back(case, history, speakers)
+    return sorted(found, key=lambda f: (f.is_context, -f.nats, f.onset_ns, f.entity, f.rule))
+
+
+def _held_back(case: Case, history: History, speakers: Speakers) -> Iterator[Finding]:
+    """Yield the pods that reach their CPU limit, which metrics tell and no object."""
+    pods = {(pod.namespace, pod.name): pod for pod in history.whole.of("Pod")}
+    join = ServiceJoin(history.whole, speakers)
+    for one in throttled(case.telemetry.table("series"), case.telemetry.table("points")):
+        pod = pods.get((one.namespace, one.pod)) or next((p for (_, name), p in pods.items() if name == one.pod), None)
+        if pod is None:
+            continue
+        limit = ((container_spec(pod, one.container).get("resources") or {}).get("limits") or {}).get("cpu")
+        at = f" at its limit of {limit}" if limit else ""
+        shares = f"in {one.since:.0%} of its periods, {one.before:.0%} before"
+        text = f"Pod {pod.name} container {one.container} is held back{at} {shares}"
+        services = (join.of_pod[pod.uid],)
+        command = kubectl("describe", pod)
+        yield Finding("CPU throttled", pod.name, "pod", pod, services, one.onset_ns, text, command, _THROTTLED_NATS)
 
 
 def _heard_ns(case: Case) -> int:

@@ -17,6 +17,7 @@ from .export import export
 from .graph import graph
 from .hook import hook
 from .ingest import ingest
+from .kube import changes, cluster
 from .pull import pull
 from .rank import rank
 from .report import report
@@ -25,7 +26,22 @@ from .trace import trace
 
 app = typer.Typer(name="hypocenter", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # In the order in which a newcomer meets them.
-for command in (demo, ingest, collect, graph, diff, trace, doctor, rank, report, batch, export, evaluate):
+for command in (
+    demo,
+    ingest,
+    collect,
+    graph,
+    diff,
+    trace,
+    cluster,
+    changes,
+    doctor,
+    rank,
+    report,
+    batch,
+    export,
+    evaluate,
+):
     app.command()(command)
 app.add_typer(pull)
 app.add_typer(store)
