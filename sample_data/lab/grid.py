@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import psycopg
 
 from .plan import Incident, plan
-from .recorder import Report, record, running_lab
+from .recorder import Report, run, running_lab, save
 
 # Kind, target, seed. The kinds that make up most incidents come first, and a quiet window after every few.
 MATRIX: tuple[tuple[str, str | None, int], ...] = (
@@ -88,7 +89,7 @@ def missing(out: Path, planned: list[Incident]) -> list[Incident]:
 
 
 # They take processors that another lab on the machine would miss.
-ALONE = frozenset({"cpu-burn", "noisy-neighbour", "traffic-surge", "slow-query", "retry-storm"})
+ALONE = frozenset({"noisy-neighbour", "traffic-surge"})
 
 
 def part_of(planned: list[Incident], part: int, parts: int) -> list[Incident]:
@@ -103,7 +104,9 @@ def record_all(out: Path, planned: list[Incident], report: Report) -> list[dict[
     labels: list[dict[str, Any]] = []
     while left:
         # A lab that an incident left in a bad state is replaced by a fresh one.
-        with running_lab(report=report) as lab:
+        # Each is written while the next one happens.
+        with running_lab(report=report) as lab, ThreadPoolExecutor(1) as writer:
+            saving: list[Future[dict[str, Any]]] = []
             while left:
                 incident = left.pop(0)
                 done = len(planned) - len(left) - 1
@@ -112,10 +115,11 @@ def record_all(out: Path, planned: list[Incident], report: Report) -> list[dict[
                     report(f"{done + 1}/{len(planned)} {case}: {what}", done / len(planned))
 
                 try:
-                    labels.append(record(lab, incident, out, told))
+                    saving.append(writer.submit(save, lab, incident, run(lab, incident, told), out))
                 except (RuntimeError, OSError, httpx.HTTPError, psycopg.Error) as error:
                     failures.append(f"{incident.case}: {type(error).__name__}: {error}")
                     break
+            labels += [saved.result() for saved in saving]
     if failures:
         raise RuntimeError(f"not recorded: {'; '.join(failures)}")
     return labels

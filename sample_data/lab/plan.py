@@ -9,7 +9,7 @@ from typing import Any
 from .cluster import pods
 from .faults import KINDS, Fault
 
-BASELINE_S, FAULT_S, RECOVERY_S = 45.0, 35.0, 5.0
+BASELINE_S, FAULT_S, RECOVERY_S = 40.0, 30.0, 3.0
 # Targets that only the test half has, whatever the seed; the other targets are split by the seed.
 TEST_TARGETS = frozenset({"cart", "review", "invoice", "checkout->cart", "gateway->account", "node-b"})
 

@@ -7,6 +7,7 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ FOLDER = "recordings"
 # The longest that a batch of spans waits in a process, and then a little.
 _EXPORT_S = 3.0
 _WARM_UP_S = 15.0
+_LONGEST_TRACE_NS = 20 * 10**9
 Report = Callable[[str, float], None]
 
 
@@ -46,11 +48,28 @@ def running_lab(seed: int = 1, report: Report = _silent) -> Iterator[Lab]:
         yield lab
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the recording began, the fault began and ended, and the recording ended; nanoseconds since the epoch."""
+
+    start_ns: int
+    inject_ns: int
+    end_ns: int
+    stop_ns: int
+
+
 def record(lab: Lab, incident: Incident, out: Path, report: Report = _silent) -> dict[str, Any]:
     """Record one incident into ``out/recordings/<case>`` and its label into ``out/CASES.jsonl``; return the label.
 
     The lab is as before when this returns. No file is written unless the recording is whole.
     """
+    times = run(lab, incident, report)
+    report("writing", 1.0)
+    return save(lab, incident, times, out)
+
+
+def run(lab: Lab, incident: Incident, report: Report = _silent) -> Times:
+    """Let an incident happen, and wait until all that was said of it has arrived."""
     lab.wait_ready()
     for fault, pod in zip(incident.faults, incident.struck, strict=True):
         lab.strike(fault, pod)
@@ -77,7 +96,13 @@ def record(lab: Lab, incident: Incident, out: Path, report: Report = _silent) ->
             fault.end(lab)
     _pass(lab, incident.recovery_s, "recovery", report)
     stop_ns = time.time_ns()
-    _pass(lab, _EXPORT_S, "writing", report)
+    _pass(lab, _EXPORT_S, "collecting", report)
+    return Times(start_ns, inject_ns, end_ns, stop_ns)
+
+
+def save(lab: Lab, incident: Incident, times: Times, out: Path) -> dict[str, Any]:
+    """Write the tables and the label of an incident that happened; may run while the next one does."""
+    start_ns, inject_ns, end_ns, stop_ns = times.start_ns, times.inject_ns, times.end_ns, times.stop_ns
     spans, logs = _cut(lab, start_ns, stop_ns)
     series, points = _metrics(lab, start_ns, stop_ns)
     requests = read_requests(lab.folder / "load.jsonl")
@@ -97,7 +122,7 @@ def record(lab: Lab, incident: Incident, out: Path, report: Report = _silent) ->
     }
     _write(out / FOLDER / incident.case, {"spans": spans, "logs": logs, "series": series, "points": points})
     add_case(out / "CASES.jsonl", label)
-    lab.collector.forget(start_ns)
+    lab.collector.forget(stop_ns - _LONGEST_TRACE_NS)
     return label
 
 
@@ -129,8 +154,8 @@ def _pass(lab: Lab, seconds: float, what: str, report: Report) -> None:
 def _cut(lab: Lab, start_ns: int, stop_ns: int) -> tuple[pa.Table, pa.Table]:
     """Return the traces that began in the window, whole, and the log records of the window."""
     now = time.time_ns()
-    before = lab.collector.read("spans", 0, start_ns).column("trace_id").unique()
-    later = lab.collector.read("spans", start_ns, now)
+    before = lab.collector.read("spans", start_ns - _LONGEST_TRACE_NS, start_ns).column("trace_id").unique()
+    later = lab.collector.read("spans", start_ns, min(now, stop_ns + _LONGEST_TRACE_NS))
     began = later.group_by("trace_id").aggregate([("start_ns", "min")])
     inside = began.filter((pc.field("start_ns_min") < stop_ns) & ~pc.field("trace_id").isin(before))
     spans = later.filter(pc.is_in(later["trace_id"], inside["trace_id"].combine_chunks()))

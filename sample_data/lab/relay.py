@@ -37,7 +37,8 @@ def main() -> None:
         until = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
         if select.select([device], [], [], until)[0]:
             packet, now = device.read(65536), time.monotonic()
-            if random.random() >= loss:
+            is_ipv4 = packet[0] >> 4 == 4  # the kernel greets a new interface in IPv6
+            if is_ipv4 and random.random() >= loss:
                 due = now + delay_s
                 if bytes_per_s:
                     # A full queue drops, as a router's does.

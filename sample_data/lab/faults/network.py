@@ -26,7 +26,7 @@ class NetworkDelay(_Edge):
     name = "network-delay"
     meaning = "packets from caller to callee arrive late"
     targets = (*_Edge.targets, *(e for e in HTTP_EDGES if e not in _Edge.targets))
-    strength = {"delay_s": (0.1, 0.2)}
+    strength = {"delay_s": (0.3, 0.5)}
 
     def begin(self, lab: Lab) -> None:
         lab.impair(self, delay_s=self.parameters["delay_s"])

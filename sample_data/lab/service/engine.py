@@ -24,6 +24,7 @@ from .hurt import Hurt
 
 log = logging.getLogger("shop")
 TIMEOUT_S = 2.0
+_JOURNAL_BYTES = 2**20
 
 
 class PeerError(RuntimeError):
@@ -233,7 +234,10 @@ class Engine:
         channel.basic_publish(queue, queue, json.dumps(values).encode())
 
     def _journal(self, values: dict[str, Any]) -> None:
-        with (Path(os.environ["LAB_VOLUME"]) / "journal").open("a", encoding="utf-8") as file:
+        path = Path(os.environ["LAB_VOLUME"]) / "journal"
+        if path.exists() and path.stat().st_size > _JOURNAL_BYTES:
+            path.unlink()
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n" + " " * 4000)
             file.flush()
             os.fsync(file.fileno())
