@@ -21,6 +21,7 @@ from .rollup import merge as merge_rollups
 from .sampling_bias import is_unmarked_sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import networkx as nx
@@ -72,23 +73,28 @@ class DependencyGraph:
         return cls(Rollups(*(cut(getattr(rollups, field.name), window) for field in fields(rollups))), (window,))
 
     @classmethod
-    def read(cls, store: Store, window: Window | None = None) -> DependencyGraph:
+    def read(cls, store: Store, window: Window | None = None, *, by: str = "service") -> DependencyGraph:
         """Return the graph of a store in a window, widened to whole steps of 10 s; None is all that the store holds.
 
-        Edges come from spans and, where these have none, from the metrics of service graphs and meshes.
+        Edges come from spans and, where these have none, from the metrics of service graphs and meshes. ``by`` makes
+        nodes of ``pod``s, or tells services apart by ``version``, ``environment`` or ``cluster``
+        (`hypocenter.graph.replicas.read_finer`); metrics are left out then.
 
         Raises
         ------
         GraphError
-            If the store holds neither spans nor metrics.
+            If the store holds neither spans nor metrics, or services are told apart by something else.
         """
         from . import from_metrics
         from .cache import rollups
+        from .replicas import read_finer
 
         window = window or store.bounds("spans") or store.bounds("points")
         if window is None:
             raise GraphError(f"{store.path} holds no spans; add some with: hypocenter ingest PATH --store {store.path}")
         whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
+        if by != "service":
+            return cls.of(read_finer(store, whole, by), whole)
         return cls.of(rollups(store, whole), whole).with_metrics(from_metrics.read(store, whole))
 
     @classmethod
@@ -216,6 +222,38 @@ class DependencyGraph:
         nodes["calls_made"] = made.fillna(0).astype("int64").to_numpy()
         return nodes[list(NODE_COLUMNS)]
 
+    @cached_property
+    def instances(self) -> pd.DataFrame:
+        """A row per replica and version that spans tell (see `hypocenter.graph.replicas.instances`)."""
+        from .replicas import instances
+
+        return instances(self)
+
+    @cached_property
+    def versions(self) -> pd.DataFrame:
+        """A row per service and version, in order of appearance (see `hypocenter.graph.replicas.versions`)."""
+        from .replicas import versions
+
+        return versions(self)
+
+    def by_namespace(self) -> DependencyGraph:
+        """Return the graph of namespaces (see `hypocenter.graph.regroup.by_namespace`)."""
+        from .regroup import by_namespace
+
+        return by_namespace(self)
+
+    def grouped(self, groups: Mapping[str, str]) -> DependencyGraph:
+        """Return the graph with each node named as its group (see `hypocenter.graph.regroup.grouped`)."""
+        from .regroup import grouped
+
+        return grouped(self, groups)
+
+    def without_sidecars(self) -> DependencyGraph:
+        """Return the graph with sidecars taken into their services (see `hypocenter.graph.regroup`)."""
+        from .regroup import without_sidecars
+
+        return without_sidecars(self)
+
     def _namespaces(self, ids: list[str]) -> list[str | None]:
         found = self.rollups.instances.group_by("service").aggregate([("namespace", "min")]).to_pydict()
         of = dict(zip(found["service"], found["namespace_min"], strict=True))
@@ -303,6 +341,12 @@ class DependencyGraph:
         from .reach import cut_services
 
         return cut_services(self)
+
+    def criticality(self) -> pd.DataFrame:
+        """Return how much hangs on each node (see `hypocenter.graph.reach.criticality`)."""
+        from .reach import criticality
+
+        return criticality(self)
 
     def __repr__(self) -> str:
         size = f"{len(self.nodes)} nodes, {len(self.edges)} edges, {int(self.edges['count'].sum()):,} calls"

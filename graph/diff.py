@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,19 @@ class GraphDiff:
         """Edges in both whose rate, error ratio or duration changed significantly."""
         return self._with("changed").query("is_significant").reset_index(drop=True)
 
+    @cached_property
+    def versions(self) -> pd.DataFrame:
+        """Services with a version on one side only: ``service, version, change, before, after`` (requests)."""
+        sides = [g.versions.set_index(["service", "version"])["requests"] for g in (self.before, self.after)]
+        both = pd.concat(sides, axis=1, keys=["before", "after"]).reset_index()
+        services = set(self.before.nodes["id"]) & set(self.after.nodes["id"])
+        one_sided = both[both[["before", "after"]].isna().any(axis=1) & both["service"].isin(services)]
+        change = np.where(one_sided["before"].isna(), "appeared", "vanished")
+        found = one_sided.assign(change=change).fillna({"before": 0, "after": 0})
+        found = found.astype({"before": "int64", "after": "int64"})
+        ordered = found.sort_values(["service", "change", "version"], ascending=[True, False, True], ignore_index=True)
+        return ordered[["service", "version", "change", "before", "after"]]
+
     def _with(self, change: str) -> pd.DataFrame:
         return self.table[self.table["change"] == change].reset_index(drop=True)
 
@@ -64,7 +78,7 @@ class GraphDiff:
         return self.table.copy()
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``{"before", "after", "appeared", "vanished", "changed"}``, ready for JSON."""
+        """Return ``{"before", "after", "appeared", "vanished", "changed", "versions"}``, ready for JSON."""
         from .export import records
 
         windows = {
@@ -72,10 +86,12 @@ class GraphDiff:
             for name, graph in (("before", self.before), ("after", self.after))
         }
         changes = {name: records(getattr(self, name)) for name in ("appeared", "vanished", "changed")}
-        return windows | changes
+        return windows | changes | {"versions": records(self.versions)}
 
     def __str__(self) -> str:
         lines = [f"from {self.before.window} to {self.after.window}"]
+        for row in self.versions.itertuples():
+            lines.append(f"version {row.change}: {row.service} {row.version}")
         for change in ("appeared", "vanished"):
             for row in self._with(change).itertuples():
                 rate = row.after if change == "appeared" else row.before

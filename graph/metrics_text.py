@@ -1,12 +1,13 @@
-"""Rollups as the service-graph metrics of Tempo and the Collector, in OpenMetrics text.
+"""Rollups as the service-graph and span metrics of Tempo, in OpenMetrics text: of a window, or live for ``/metrics``.
 
 What reads theirs reads these: the service graph of Grafana, `promtool tsdb create-blocks-from openmetrics`, and
-`hypocenter.graph.from_metrics`. Counters begin with a zero just before the window, so that all of it counts as growth.
+`hypocenter.graph.from_metrics`. The counters of a window begin with a zero just before it, so that all of it counts as
+growth; live ones have no times and say what was seen since the process that keeps them began.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -70,6 +71,76 @@ def to_openmetrics(rollups: Rollups, window: Window, step_ns: int = MINUTE_NS) -
     return "\n".join([*lines, "# EOF", ""])
 
 
+def live_metrics(rollups: Rollups) -> str:
+    """Return all of ``rollups`` as one scrape: what Tempo's metrics generator writes of service graphs and spans.
+
+    A collector keeps the sum (`hypocenter.graph.rollup.merge`) of all that it has rolled up, and answers ``/metrics``
+    with this; the names are its own to bound, operations beyond 200 a service are ``_other``.
+
+    Notes
+    -----
+    Beside the edges of `to_openmetrics`, ``traces_spanmetrics_calls_total`` counts spans by service, operation, kind
+    and status, and ``traces_spanmetrics_latency`` has their durations, failed ones among them.
+    """
+    edges, operations = rollups.edges, rollups.operations
+    lines = _live(edges, _labels(edges), _COUNTERS, _HISTOGRAMS)
+    spans = [
+        _pairs({"service": service or "", "span_name": name, "span_kind": _KINDS.get(kind, _KINDS[0])})
+        for service, name, kind in zip(
+            *(operations[c].to_pylist() for c in ("service", "operation", "kind")), strict=True
+        )
+    ]
+    errors = operations["errors"].to_numpy()
+    family = "traces_spanmetrics_calls"
+    lines += [f"# TYPE {family} counter", f"# HELP {family} Spans of an operation."]
+    for status, counts in (("UNSET", operations["count"].to_numpy() - errors), ("ERROR", errors)):
+        labels, totals = _totals(spans, counts)
+        lines += [
+            f'{family}_total{{{label},status_code="STATUS_CODE_{status}"}} {n}'
+            for label, n in zip(labels, totals, strict=True)
+            if n
+        ]
+    latency = {"traces_spanmetrics_latency": ("duration", "Duration of the spans of an operation")}
+    lines += _live(operations, spans, {}, latency)
+    return "\n".join([*lines, "# EOF", ""])
+
+
+_OPERATION: Final = ("service", "operation", "kind")
+_KINDS: Final = {number: f"SPAN_KIND_{name}" for number, name in enumerate(
+    ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+)}  # fmt: skip
+
+
+def _totals(labels: list[str], counts: np.ndarray) -> tuple[list[str], list[int]]:
+    series, names = pd.factorize(np.array(labels, object), sort=True)
+    return names.tolist(), np.bincount(series, counts, len(names)).astype(np.int64).tolist()
+
+
+def _live(
+    table: pa.Table,
+    labels: list[str],
+    counters: Mapping[str, tuple[str, str]],
+    histograms: Mapping[str, tuple[str, str]],
+) -> list[str]:
+    """Return the families of a table of rollups, one sample a series and no times."""
+    lines: list[str] = []
+    for family, (column, meaning) in counters.items():
+        lines += [f"# TYPE {family} counter", f"# HELP {family} {meaning}."]
+        names, totals = _totals(labels, table[column].to_numpy())
+        lines += [f"{family}_total{{{name}}} {n}" for name, n in zip(names, totals, strict=True)]
+    series, names = pd.factorize(np.array(labels, object), sort=True)
+    for family, (column, meaning) in histograms.items():
+        lines += [f"# TYPE {family} histogram", f"# HELP {family} {meaning}, in seconds."]
+        row, bucket, count = grouping.entries(table[column])
+        order = np.argsort(series[row], kind="stable")
+        owner, bucket, count = series[row][order], bucket[order], count[order]
+        present, first = np.unique(owner, return_index=True)
+        for number, start, end in zip(present, first, np.append(first, len(owner))[1:], strict=True):
+            at = np.zeros(end - start, np.int64)
+            lines += _histogram(family, names[number], [""], at, bucket[start:end], count[start:end])
+    return [line.rstrip() for line in lines]
+
+
 def _histogram(
     family: str, label: str, times: list[str], at: np.ndarray, bucket: np.ndarray, count: np.ndarray
 ) -> Iterator[str]:
@@ -102,6 +173,10 @@ def _label(caller: str, caller_kind: str, callee: str, callee_kind: str) -> str:
     pairs["connection_type"] = kind
     if kind == "virtual_node":
         pairs["virtual_node"] = "client" if caller_kind == "external" else "server"
+    return _pairs(pairs)
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
     return ",".join(f'{name}="{_escaped(text)}"' for name, text in pairs.items())
 
 

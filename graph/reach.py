@@ -32,8 +32,8 @@ def _flow(calls: nx.DiGraph[str], start: str, *, backwards: bool) -> dict[str, f
     position = {node: i for i, node in enumerate(order)}
     amount = dict.fromkeys(order, 0.0) | {start: 1.0}
     for node in order:
-        onwards = {v: d["adjusted_count"] for _, v, d in walk.out_edges(node, data=True) if v != node}
-        answered = sum(d["adjusted_count"] for u, _, d in calls.in_edges(node, data=True) if u != node)
+        onwards = {v: d.get("adjusted_count", 1) for _, v, d in walk.out_edges(node, data=True) if v != node}
+        answered = sum(d.get("adjusted_count", 1) for u, _, d in calls.in_edges(node, data=True) if u != node)
         whole = answered or sum(onwards.values())
         for other, count in onwards.items():
             if position[other] > position[node]:
@@ -95,7 +95,11 @@ def entry_points_affected(graph: DependencyGraph, node: str) -> pd.DataFrame:
     calls = _checked(graph, node)
     hops = nx.single_source_shortest_path_length(calls.reverse(copy=False), node)
     rates = {
-        entry: [d["rate_per_s"] for u, _, d in calls.in_edges(entry, data=True) if calls.nodes[u]["kind"] == "entry"]
+        entry: [
+            d.get("rate_per_s", np.nan)
+            for u, _, d in calls.in_edges(entry, data=True)
+            if calls.nodes[u]["kind"] == "entry"
+        ]
         for entry in _entries(calls)
     }
     whole = sum(sum(rate) for rate in rates.values())
@@ -120,6 +124,7 @@ def cut_services(graph: DependencyGraph) -> pd.DataFrame:
     calls = graph.to_networkx()
     outside = object()
     rooted: nx.DiGraph = nx.DiGraph(calls.edges)
+    rooted.add_node(outside)  # where services only call each other, nothing enters
     rooted.add_edges_from((outside, entry) for entry in _entries(calls))
     dominator = nx.immediate_dominators(rooted, outside)
     cut: dict[str, list[str]] = {}
@@ -128,7 +133,7 @@ def cut_services(graph: DependencyGraph) -> pd.DataFrame:
         while above is not None and above is not outside:
             cut.setdefault(above, []).append(node)
             above = dominator.get(above)
-    answered = {n: sum(d["count"] for *_, d in calls.in_edges(n, data=True)) for n in calls}
+    answered = {n: sum(d.get("count", 0) for *_, d in calls.in_edges(n, data=True)) for n in calls}
     ids = sorted(cut)
     frame = pd.DataFrame(
         {
@@ -139,3 +144,39 @@ def cut_services(graph: DependencyGraph) -> pd.DataFrame:
         }
     )
     return frame.sort_values(["cuts_off", "calls", "id"], ascending=[False, False, True]).reset_index(drop=True)
+
+
+def criticality(graph: DependencyGraph) -> pd.DataFrame:
+    """Return how much hangs on each node: ``id, kind, traffic_share, dependents, cuts_off``, the most first.
+
+    ``traffic_share`` (0..1) is the part of all traffic from outside that a failure can touch (NaN where rates are
+    unknown), ``dependents`` the nodes whose calls reach it, ``cuts_off`` those that no entry point reaches without it.
+    """
+    calls = graph.to_networkx()
+    cut = cut_services(graph).set_index("id")["cuts_off"]
+    ids = sorted(node for node in calls if calls.nodes[node]["kind"] != "entry")
+    backwards = calls.reverse(copy=False)
+    upstream_of = {node: set(nx.descendants(backwards, node)) for node in ids}
+    entries = _entries(calls)
+    rates = {
+        entry: sum(
+            d.get("rate_per_s", np.nan)
+            for u, _, d in calls.in_edges(entry, data=True)
+            if calls.nodes[u]["kind"] == "entry"
+        )
+        for entry in entries
+    }
+    whole = sum(rates.values())
+    touched = [sum(rates[e] for e in entries if e == node or e in upstream_of[node]) for node in ids]
+    outside = {node for node in calls if calls.nodes[node]["kind"] == "entry"}
+    frame = pd.DataFrame(
+        {
+            "id": pd.Series(ids, dtype="str"),
+            "kind": pd.Series([calls.nodes[n]["kind"] for n in ids], dtype="str"),
+            "traffic_share": np.asarray(touched, dtype=float) / (whole or np.nan),
+            "dependents": np.asarray([len(upstream_of[n] - outside - {n}) for n in ids], dtype=np.int64),
+            "cuts_off": np.asarray([cut.get(n, 0) for n in ids], dtype=np.int64),
+        }
+    )
+    order = ["traffic_share", "cuts_off", "dependents", "id"]
+    return frame.sort_values(order, ascending=[False, False, False, True]).reset_index(drop=True)

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ..graph.dependency_graph import DependencyGraph
+    from ..tracer.store import Store
 
 
 def diff(
     store: Annotated[Path, typer.Option(help="The store's folder.")],
-    before: Annotated[str, typer.Option(help="The window to compare with: START/END (RFC 3339, epoch, or -2h).")],
-    after: Annotated[str, typer.Option(help="The window that may have changed, likewise.")],
+    before: Annotated[
+        str | None, typer.Option(help="The window to compare with: START/END (RFC 3339, epoch, or -2h).")
+    ] = None,
+    after: Annotated[str | None, typer.Option(help="The window that may have changed, likewise.")] = None,
+    rollout: Annotated[
+        str | None, typer.Option(help="A service: compare before and after its last version appeared.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option(help="Another store for the window of --before; by default the same.")
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when something changed.")] = False,
 ) -> None:
-    """Name the calls that appeared, vanished, or changed significantly in rate, errors or duration."""
+    """Name the calls and versions that appeared or vanished, and calls that changed in rate, errors or duration."""
     from ..graph.dependency_graph import DependencyGraph
     from ..tracer.store import Store
     from .graph import printable, say_if_empty, window_of
@@ -27,7 +36,13 @@ def diff(
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     graphs = []
+    if rollout is not None and before is None and after is None and against is None:
+        graphs = list(_around_rollout(Store(store), rollout))
+    elif rollout is not None or before is None or after is None:
+        raise typer.BadParameter("give --before and --after, or --rollout alone", param_hint="--before")
     for path, text, flag in ((against or store, before, "--before"), (store, after, "--after")):
+        if text is None:
+            continue
         opened = Store(path)
         start, slash, end = text.partition("/")
         if not slash:
@@ -43,3 +58,18 @@ def diff(
             typer.echo(printable(line))
     if exit_code and found.table["is_significant"].any():
         raise typer.Exit(3)
+
+
+def _around_rollout(store: Store, service: str) -> tuple[DependencyGraph, DependencyGraph]:
+    """Return the graphs before and after the last version of a service appeared, of equal length as far as held."""
+    from ..graph.dependency_graph import DependencyGraph
+    from ..graph.replicas import rollout_ns
+    from ..tracer.window import Window
+
+    whole = DependencyGraph.read(store)
+    onset = rollout_ns(whole, service)
+    length = min(onset - whole.window.start_ns, whole.window.end_ns - onset)
+    return (
+        DependencyGraph.read(store, Window(onset - length, onset)),
+        DependencyGraph.read(store, Window(onset, onset + length)),
+    )

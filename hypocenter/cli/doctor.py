@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def doctor(
@@ -21,23 +24,29 @@ def doctor(
     ] = False,
 ) -> None:
     """Report the coverage of the dependency graph: what is lost, by which services, and the likely remedy."""
-    from ..graph import from_metrics
+    from ..graph import clock_skew, from_metrics
+    from ..graph.context_breaks import context_breaks, explosions
     from ..graph.dependency_graph import DependencyGraph
     from ..graph.doctor import findings
+    from ..graph.export import records
     from ..graph.sampling_bias import biases
     from ..tracer.store import Store
-    from .graph import printable, say_if_empty, window_of
+    from .graph import aligned, printable, say_if_empty, window_of
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     opened = Store(store)
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
-    found = [*biases(graph.rollups, from_metrics.read(opened, graph.window)), *findings(graph)]
+    told = from_metrics.read(opened, graph.window)
+    found = [*biases(graph.rollups, told), *context_breaks(opened, graph), *findings(graph), *explosions(opened, graph)]
+    skews = clock_skew.read(opened, graph.window)
+    skewed = skews[skews["is_skewed"]]
     seen, adjusted = int(graph.edges["count"].sum()), float(graph.edges["adjusted_count"].sum())
     if output == "json":
         report = {"window": graph.to_json()["window"], "coverage": graph.coverage.to_dict()}
         report["sampling"] = {"calls": seen, "adjusted_calls": adjusted}
+        report["clock_skew"] = records(skewed)
         report["findings"] = [finding.to_dict() for finding in found]
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -50,7 +59,26 @@ def doctor(
                 typer.echo(f"  {printable(subject)}: {count:,}")
             if len(finding.subjects) > 10:
                 typer.echo(f"  and {len(finding.subjects) - 10:,} more")
-        if not found and graph.coverage.spans:
+        if len(skewed):
+            typer.echo("\nclocks that disagree (callee ahead of caller; calls that would else be impossible)")
+            for line in aligned([["caller", "callee", "ahead by", "calls", "impossible"], *_rows(skewed)], left=2):
+                typer.echo(f"  {line}")
+        if not found and not len(skewed) and graph.coverage.spans:
             typer.echo("nothing to mend")
-    if exit_code and found:
+    if exit_code and (found or len(skewed)):
         raise typer.Exit(3)
+
+
+_MOST_SKEWS = 20
+
+
+def _rows(skewed: pd.DataFrame) -> list[list[str]]:
+    from .graph import milliseconds, printable
+
+    return [
+        [
+            *(printable(row.caller_clock), printable(row.callee_clock), milliseconds(row.skew_ns / 1e9)),
+            *(f"{row.calls:,}", f"{row.impossible:,}"),
+        ]
+        for row in skewed.head(_MOST_SKEWS).itertuples()
+    ]

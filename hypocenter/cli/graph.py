@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..tracer.store import Store
     from ..tracer.window import Window
 
+_NODES = ("service", "namespace", "pod", "version", "environment", "cluster")
 _FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 
@@ -33,28 +34,47 @@ def graph(
     focus: Annotated[str | None, typer.Option(help="Draw only what lies around this node.")] = None,
     hops: Annotated[int, typer.Option(min=0, help="How many calls around the focus.")] = 1,
     colour: Annotated[str, typer.Option(help="What the map's colour shows: errors or latency.")] = "errors",
+    by: Annotated[str, typer.Option(help=f"What the nodes are: {', '.join(_NODES)}.")] = "service",
+    sidecars: Annotated[bool, typer.Option(help="Show sidecars, or take them into the services they serve.")] = True,
+    instances: Annotated[bool, typer.Option("--instances", help="Print the replicas in place of the edges.")] = False,
+    critical_path: Annotated[
+        bool, typer.Option("--critical-path", help="Print what requests spend their time on, linked anew.")
+    ] = False,
+    impact: Annotated[
+        str | None, typer.Option(help="Print what depends on this node, and how critical all are.")
+    ] = None,
 ) -> None:
     """Print the dependency graph of a window: calls, rate, errors and durations of each edge, and the coverage."""
     from ..graph.dependency_graph import DependencyGraph
     from ..tracer.store import Store
+    from .graph_views import show, tables_of
 
     if output not in _FORMATS:
         raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {output!r}", param_hint="-o")
     if colour not in ("errors", "latency"):
         raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
+    if by not in _NODES:
+        raise typer.BadParameter(f"expected {', '.join(_NODES)}, not {by!r}", param_hint="--by")
+    opened = None
     if from_file is not None and store is None:
         found = DependencyGraph.from_file(from_file)
     elif store is None or from_file is not None:
         raise typer.BadParameter("give --store, or --from with a file that holds a graph", param_hint="--store")
     else:
         opened = Store(store)
-        found = DependencyGraph.read(opened, window_of(opened, since, until))
+        nodes = "service" if by == "namespace" else by
+        found = DependencyGraph.read(opened, window_of(opened, since, until), by=nodes)
         if since is None and until is None:
             typer.echo(f"all that the store holds: {found.window}", err=True)
         say_if_empty(opened, found)
+    found = found if sidecars else found.without_sidecars()
+    found = found.by_namespace() if by == "namespace" else found
     if page is not None:
         write_page(found, page, colour=colour, focus=focus, hops=hops)
-    typer.echo(_render(found, output), nl=False)
+    tables = tables_of(found, opened, instances=instances, critical_path=critical_path, impact=impact)
+    if tables and output not in ("text", "json"):
+        raise typer.BadParameter(f"tables are written as text or json, not {output}", param_hint="-o")
+    typer.echo(show(tables, output) if tables else _render(found, output), nl=False)
 
 
 def window_of(

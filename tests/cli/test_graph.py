@@ -222,3 +222,50 @@ def test_doctor_says_how_much_sampling_left(tmp_path: Path) -> None:
     assert "sampling: 2 calls stand for 5 (40.00%)" in run(doctor, "--store", tmp_path / "s").stdout.splitlines()
     made = json.loads(run(doctor, "--store", tmp_path / "s", "-o", "json").stdout)
     assert made["sampling"] == {"calls": 2, "adjusted_calls": 5.0}
+
+
+def test_tables_beside_the_edges(store: Path) -> None:
+    found = json.loads(
+        run(graph, "--store", store, "--critical-path", "--instances", "--impact", "db", "-o", "json").stdout
+    )
+    assert sorted(found) == [
+        *("critical_path_edges", "critical_path_operations", "criticality_of_all", "depends_on_it"),
+        *("entry_points_affected", "instances", "it_depends_on"),
+    ]
+    assert sum(row["critical_share"] for row in found["critical_path_operations"]) == pytest.approx(1)
+    assert [row["id"] for row in found["depends_on_it"]] == ["cart", "external", "web"]
+    text = run(graph, "--store", store, "--impact", "db").stdout
+    assert "entry points affected" in text
+    assert "100.00%" in text
+
+
+@pytest.mark.parametrize("by", ["namespace", "pod", "version"])
+def test_nodes_of_another_kind(store: Path, by: str) -> None:
+    assert len(json.loads(run(graph, "--store", store, "--by", by, "-o", "json").stdout)["edges"]) == 3
+
+
+def test_unknown_kind_of_node_is_refused(store: Path) -> None:
+    assert run(graph, "--store", store, "--by", "colour").exit_code == 2
+
+
+def test_doctor_has_a_table_of_clocks_that_disagree(tmp_path: Path) -> None:
+    spans = []
+    for i in range(20):
+        spans += [span(f"t{i}", "out", None, "web", 3, i), span(f"t{i}", "in", "out", "cart", 2, i + 7, duration_ns=MS)]
+    Store(tmp_path / "store", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    text = run(doctor, "--store", tmp_path / "store").stdout
+    assert "clocks that disagree" in text
+    assert "6.95 s" in text
+    (row,) = json.loads(run(doctor, "--store", tmp_path / "store", "-o", "json").stdout)["clock_skew"]
+    assert (row["caller_clock"], row["callee_clock"], row["impossible"]) == ("web", "cart", 20)
+
+
+def test_diff_around_a_rollout(tmp_path: Path) -> None:
+    spans = []
+    for i in range(600):
+        spans += [span(f"t{i}", "out", None, "web", 3, i)]
+        spans += [span(f"t{i}", "in", "out", "cart", 2, i, service_version="1" if i < 300 else "2")]
+    Store(tmp_path / "store", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    text = run(diff, "--store", tmp_path / "store", "--rollout", "cart").stdout
+    assert "version appeared: cart 2" in text
+    assert run(diff, "--store", tmp_path / "store").exit_code == 2

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import xml.etree.ElementTree as ET
 
 import networkx as nx
@@ -234,3 +235,40 @@ def test_repr_says_window_size_and_coverage() -> None:
         "<DependencyGraph 1970-01-01T00:00:00Z/1970-01-01T00:00:10Z: 2 nodes, 1 edges, 1,234 calls; "
         "2,468 spans, 2,468 in calls (100.0% explained)>"
     )
+
+
+def test_criticality_is_what_hangs_on_a_node() -> None:
+    made = graph(
+        edge("external", "web", 30), edge("external", "admin", 70), edge("web", "cart", 5), edge("admin", "cart", 1),
+        edge("cart", "db", 6, callee_kind="database"),
+    )  # fmt: skip
+    assert made.criticality().drop(columns="kind").values.tolist() == [
+        ["cart", 1.0, 2, 1],
+        ["db", 1.0, 3, 0],
+        ["admin", 0.7, 0, 0],
+        ["web", 0.3, 0, 0],
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("uabcdef"), st.sampled_from("abcdef")), min_size=1, max_size=14, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_criticality_and_cuts_are_those_of_taking_each_node_away(pairs: list[tuple[str, str]]) -> None:
+    made = graph(*(edge("external" if a == "u" else a, b, 10) for a, b in pairs))
+    calls = made.to_networkx()
+    outside = [n for n in calls if n == "external" or not set(calls.predecessors(n)) - {n}]
+
+    def reached(without: str | None) -> set[str]:
+        left = calls.subgraph([n for n in calls if n != without])
+        return {m for n in outside if n in left for m in {n, *nx.descendants(left, n)}}
+
+    lost = {n: len(reached(None) - reached(n) - {n}) for n in calls if n != "external"}
+    found = made.criticality().set_index("id")
+    assert found["cuts_off"].to_dict() == lost
+    for node, row in found.iterrows():
+        above = nx.ancestors(calls, node) - {"external", node}
+        assert row["dependents"] == len(above)
+        entered = [d["rate_per_s"] for _, v, d in calls.out_edges("external", data=True) if v in {node, *above}]
+        total = sum(d["rate_per_s"] for *_, d in calls.out_edges("external", data=True)) if "external" in calls else 0
+        assert (
+            row["traffic_share"] == pytest.approx(sum(entered) / total) if total else math.isnan(row["traffic_share"])
+        )

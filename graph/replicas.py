@@ -1,0 +1,110 @@
+"""Who the services are: replicas and versions as the spans of a window tell them, and graphs of finer nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hypocenter.errors import GraphError
+
+from ..tracer.store import Store
+from ..tracer.window import HOUR_NS, Window
+from . import grouping
+from .cache import OVERLAP_NS
+from .compact import COLUMNS
+from .durations import Durations
+from .link import link
+from .rollup import Rollups, merge, roll_up, within
+
+if TYPE_CHECKING:
+    from .dependency_graph import DependencyGraph
+
+IDENTITY: Final = ["service", "namespace", "version", "environment", "cluster", "pod", "instance", "node"]
+INSTANCE_COLUMNS: Final = [
+    *IDENTITY,
+    *("spans", "requests", "rate_per_s", "errors", "error_ratio", "server_p50_s", "server_p95_s"),
+]
+VERSION_COLUMNS: Final = ["service", "version", "first_ns", "last_ns", "requests", "errors"]
+# Column of spans that a service is told apart by.
+_FINER: Final = {"pod": "pod", "version": "service_version", "environment": "environment", "cluster": "cluster"}
+
+
+def instances(graph: DependencyGraph) -> pd.DataFrame:
+    """Return a row per replica (`INSTANCE_COLUMNS`), by service, then the busiest first.
+
+    ``requests``, ``errors`` and durations are those of calls from elsewhere; None is what spans do not tell.
+    """
+    table = graph.rollups.instances
+    group, keys = grouping.group({name: table.column(name) for name in IDENTITY})
+    size = len(keys["service"])
+    frame = pa.table(keys).to_pandas()
+    for name, column in (("spans", "count"), ("requests", "requests"), ("errors", "errors")):
+        frame[name] = np.bincount(group, table.column(column).to_numpy(), size).astype(np.int64)
+    frame["rate_per_s"] = frame["requests"] / (graph.duration_s or np.nan)
+    frame["error_ratio"] = frame["errors"] / frame["requests"].replace(0, np.nan)
+    durations = Durations.of(table.column("duration"), group, size)
+    frame["server_p50_s"], frame["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
+    order = ["service", "requests", "pod", "instance", "version"]
+    return frame.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[INSTANCE_COLUMNS]
+
+
+def versions(graph: DependencyGraph) -> pd.DataFrame:
+    """Return a row per service and version that spans name (`VERSION_COLUMNS`), in order of appearance.
+
+    ``first_ns`` and ``last_ns`` are the first and the last step of 10 s in which it was seen.
+    """
+    names = ["service", "version", "time_ns", "requests", "errors"]
+    frame = graph.rollups.instances.select(names).to_pandas().dropna(subset=["version"])
+    grouped = frame.groupby(["service", "version"], as_index=False)
+    found = grouped.agg(
+        first_ns=("time_ns", "min"), last_ns=("time_ns", "max"), requests=("requests", "sum"), errors=("errors", "sum")
+    )
+    return found.sort_values(["service", "first_ns", "version"], ignore_index=True)[VERSION_COLUMNS]
+
+
+def rollout_ns(graph: DependencyGraph, service: str) -> int:
+    """Return when the last version of a service was first seen, to 10 s.
+
+    Raises
+    ------
+    GraphError
+        If spans name no second version of it in the window.
+    """
+    found = versions(graph)
+    own = found[found["service"] == service]
+    begun = own[own["first_ns"] > own["first_ns"].min()]
+    if begun.empty:
+        known = ", ".join(f"{row.service} {row.version}" for row in found.head(10).itertuples()) or "no version at all"
+        raise GraphError(
+            f"no version of {service!r} appeared in {graph.window}; its spans (service.version) name {known}"
+        )
+    return int(begun["first_ns"].max())
+
+
+def read_finer(store: Store, window: Window, by: str) -> Rollups:
+    """Return rollups whose services are told apart by ``pod``, ``version``, ``environment`` or ``cluster``.
+
+    A pod is named by itself, else a service is named ``service@value``; where the value is unknown it keeps its name.
+    Linked on demand, hour by hour: the cost is that of linking the window.
+    """
+    held = store.bounds("spans")
+    if by not in _FINER:
+        raise GraphError(f"services are told apart by {', '.join(_FINER)}, not {by!r}")
+    parts = []
+    for hour_ns in range(window.start_ns // HOUR_NS * HOUR_NS, window.end_ns, HOUR_NS) if held else ():
+        part = Window(max(hour_ns, window.start_ns), min(hour_ns + HOUR_NS, window.end_ns))
+        around = Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS)
+        spans = store.read("spans", around, columns=COLUMNS)
+        if spans.num_rows:
+            parts.append(within(roll_up(link(_finer(spans, by))), part))
+    return merge(parts)
+
+
+def _finer(spans: pa.Table, by: str) -> pa.Table:
+    value, service = spans[_FINER[by]], spans["service"]
+    name = value if by == "pod" else pc.binary_join_element_wise(service, value, "@")
+    return spans.set_column(spans.column_names.index("service"), "service", pc.coalesce(name, service))

@@ -1,0 +1,87 @@
+"""Replicas and versions: seen per window, compared over a rollout, and as nodes of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from hypocenter.errors import GraphError
+from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.replicas import rollout_ns
+from hypocenter.tracer.batch import Batch
+from hypocenter.tracer.schema import SPANS
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import SECOND_NS, Window
+
+T0 = 1_700_000_000 * SECOND_NS
+OLD = {"service_version": "1.4", "pod": "cart-old", "environment": "prod"}
+NEW = {"service_version": "1.5", "pod": "cart-new", "environment": "prod"}
+
+
+def request(number: int, at_s: float, told: dict[str, Any], *, failed: bool = False) -> list[dict[str, Any]]:
+    row = dict.fromkeys(SPANS.names) | {"trace_id": f"t{number}", "name": "get", "status": 0, "adjusted_milli": 1000}
+    row |= {"source": "x", "start_ns": T0 + int(at_s * SECOND_NS), "duration_ns": 10**7}
+    client = row | {"span_id": "a", "kind": 3, "service": "web", "pod": "web-1"}
+    server = row | {"span_id": "b", "parent_span_id": "a", "kind": 2, "service": "cart", "status": 2 if failed else 0}
+    return [client, server | told]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    rows = [row for i in range(300) for row in request(i, i, OLD)]
+    rows += [row for i in range(300, 600) for row in request(i, i, NEW, failed=i % 3 == 0)]
+    store = Store(tmp_path / "store", create=True)
+    store.append(Batch({"spans": pa.Table.from_pylist(rows, SPANS)}))
+    return store
+
+
+def test_instances_tell_who_answered(store: Store) -> None:
+    found = DependencyGraph.read(store).instances
+    names = ["service", "version", "environment", "pod", "requests", "errors"]
+    assert found[names].astype(object).where(found[names].notna(), None).to_numpy().tolist() == [
+        ["cart", "1.5", "prod", "cart-new", 300, 100],
+        ["cart", "1.4", "prod", "cart-old", 300, 0],
+        ["web", None, None, "web-1", 300 * 2, 0],
+    ]
+    assert found["server_p50_s"].tolist()[:2] == pytest.approx([0.01, 0.01], rel=0.03)
+
+
+def test_diff_names_versions_that_came_and_went_with_what_changed(store: Store) -> None:
+    graph = DependencyGraph.read(store)
+    onset = rollout_ns(graph, "cart")
+    assert onset == T0 + 300 * SECOND_NS
+    before = DependencyGraph.read(store, Window(graph.window.start_ns, onset))
+    found = before.diff(DependencyGraph.read(store, Window(onset, graph.window.end_ns)))
+    assert found.versions.to_numpy().tolist() == [
+        ["cart", "1.4", "vanished", 300, 0],
+        ["cart", "1.5", "appeared", 0, 300],
+    ]
+    assert found.changed["measure"].tolist() == ["error_ratio"]
+    assert "version appeared: cart 1.5" in str(found)
+    assert [row["version"] for row in found.to_json()["versions"]] == ["1.4", "1.5"]
+
+
+def test_a_service_without_a_rollout_is_refused_with_what_is_known(store: Store) -> None:
+    with pytest.raises(GraphError, match=r"no version of 'web' appeared in .* name cart 1.4, cart 1.5"):
+        rollout_ns(DependencyGraph.read(store), "web")
+
+
+@pytest.mark.parametrize(
+    ("by", "edges"),
+    [
+        ("pod", [("web-1", "cart-new", 300), ("web-1", "cart-old", 300)]),
+        ("version", [("web", "cart@1.4", 300), ("web", "cart@1.5", 300)]),
+        ("environment", [("web", "cart@prod", 600)]),
+        ("cluster", [("web", "cart", 600)]),
+    ],
+)
+def test_services_are_told_apart_on_demand(store: Store, by: str, edges: list[tuple[str, str, int]]) -> None:
+    made = DependencyGraph.read(store, by=by)
+    assert sorted(made.edges[["source", "target", "count"]].itertuples(index=False, name=None)) == edges
+    assert made.coverage.spans == 1200
+
+
+def test_services_are_not_told_apart_by_anything(store: Store) -> None:
+    with pytest.raises(GraphError, match="told apart by pod, version, environment, cluster, not 'colour'"):
+        DependencyGraph.read(store, by="colour")
