@@ -28,6 +28,8 @@ from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import HOUR_NS, Window
 
 SPANS = 20
+# Starting a collector, and fifty thousand requests, take minutes on a small machine.
+pytestmark = pytest.mark.timeout(3600)
 RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
