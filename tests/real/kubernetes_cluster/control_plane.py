@@ -27,8 +27,6 @@ from sample_data.processes import Processes
 _KUBELETS = Path(__file__).parent / "kubelets.yaml"
 _START_S = 120
 ADMIN = "admin"
-# A node that says nothing is lost after this long, instead of 50 s, so that a test need not wait.
-NODE_GRACE_S = 6
 
 
 class ControlPlane:
@@ -107,8 +105,6 @@ class ControlPlane:
             "secure-port": free_port(),
             "service-account-private-key-file": key,
             "root-ca-file": self.ca,
-            "node-monitor-period": "1s",
-            "node-monitor-grace-period": f"{NODE_GRACE_S}s",
             "horizontal-pod-autoscaler-sync-period": "5s",
             "pvclaimbinder-sync-period": "1s",
             "kube-api-qps": 200,
@@ -116,7 +112,7 @@ class ControlPlane:
         }
         self._start("kube-controller-manager", options | of_manager)
         self._start("kube-scheduler", options | {"secure-port": free_port()})
-        kubelets = {"kubeconfig": self.kubeconfig, "config": _KUBELETS, "node-lease-duration-seconds": NODE_GRACE_S}
+        kubelets = {"kubeconfig": self.kubeconfig, "config": _KUBELETS}
         kubelets |= {"manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"}
         self._start("kwok", kubelets)
 
