@@ -116,8 +116,9 @@ def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
     return Metrics(edges[edges["server"] != _LAST], operations[operations["service"] != _LAST])
 
 
-def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
-    """Return client, server and count of the dependencies that Jaeger finds in its memory."""
+@contextmanager
+def jaeger(program: Path, folder: Path, spans: pa.Table) -> Iterator[str]:
+    """Run a Jaeger that holds ``spans`` in its memory until the block ends; yield the address of its query service."""
     port, query, unused = free_port(), free_port(), free_port()
     settings = {
         "receivers": {"otlp": {"protocols": {"http": _listening(port)}}},
@@ -136,10 +137,16 @@ def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
             "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
         },
     }
-    end_ms = spans["start_ns"].to_numpy().max() // 10**6 + _DAY_MS
     with _running("jaeger", program, folder, settings):
         _send(port, spans)  # answered when stored
-        url = f"http://127.0.0.1:{query}/api/dependencies?endTs={end_ms}&lookback={2 * _DAY_MS}"
+        yield f"http://127.0.0.1:{query}"
+
+
+def jaeger_edges(program: Path, folder: Path, spans: pa.Table) -> pd.DataFrame:
+    """Return client, server and count of the dependencies that Jaeger finds in its memory."""
+    end_ms = spans["start_ns"].to_numpy().max() // 10**6 + _DAY_MS
+    with jaeger(program, folder, spans) as query:
+        url = f"{query}/api/dependencies?endTs={end_ms}&lookback={2 * _DAY_MS}"
         found = _http.request("GET", url).json()["data"]
     return pd.DataFrame(
         [(link["parent"], link["child"], link["callCount"]) for link in found], columns=["client", "server", "count"]

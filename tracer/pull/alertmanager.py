@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,7 +54,7 @@ def fetch(
     """
     tally = Tally()
     with Server(url, access or Access(), "Alertmanager") as server:
-        alerts, base = read_alerts(server, window.end_ns, tally), server.base
+        alerts, base = read_alerts(server, time.time_ns(), tally), server.base
     yield to_batch(alerts, base, window, tally)
     (on_progress or (lambda share: None))(1.0)
 
@@ -98,6 +99,23 @@ def to_batch(alerts: Sequence[Alert], source: str, window: Window | None, tally:
     }
     tally.accepted["events"] += len(moments)
     return Batch({"events": table_of(EVENTS, columns, len(moments))}, tally)
+
+
+def firing_in(events: pa.Table) -> list[Alert]:
+    """Return the alerts whose events (`to_batch`) tell a beginning and no end since."""
+    found: dict[str, Alert] = {}
+    for row in events.sort_by("time_ns").to_pylist():
+        told = {key: orjson.loads(value) for key, value in row["attributes"] or ()}
+        fingerprint = str(told.get("fingerprint"))
+        if told.get("status") == RESOLVED:
+            found.pop(fingerprint, None)
+        elif told.get("status") == FIRING:
+            labels, notes = (
+                {key.removeprefix(prefix): str(value) for key, value in told.items() if key.startswith(prefix)}
+                for prefix in ("label.", "annotation.")
+            )
+            found[fingerprint] = Alert(fingerprint, row["time_ns"], None, labels, notes, str(told.get("state")))
+    return list(found.values())
 
 
 def _alert(given: Mapping[str, Any], now_ns: int) -> Alert:

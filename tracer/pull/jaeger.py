@@ -95,7 +95,9 @@ def _ask(server: Server, is_v3: bool, service: str, limit: int, piece: Window) -
             "query.service_name": service,
             "query.start_time_min": to_rfc3339(piece.start_ns),
             "query.start_time_max": to_rfc3339(piece.end_ns - 1),
+            # The name of the bound has changed; what is unknown is ignored.
             "query.search_depth": limit,
+            "query.num_traces": limit,
         }
         try:
             body = server.read("/api/v3/traces", params)

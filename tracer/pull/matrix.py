@@ -31,6 +31,7 @@ class Exemplars:
 
     waiting: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    _met: set[str] = field(default_factory=set)
 
     def add(self, results: Iterable[Result], tally: Tally) -> None:
         """Take what ``/api/v1/query_exemplars`` answered."""
@@ -49,16 +50,17 @@ class Exemplars:
     def of(self, name: str, labels: Mapping[str, str], times: np.ndarray) -> dict[int, str]:
         """Return the exemplars of a series by the place of the sample (ascending ``times``) that follows each."""
         held = self.waiting.get(series_id_of(name, labels)) if name in self.names else None
-        if not held:
+        if held is None:
             return {}
-        places = np.searchsorted(times, [at for at, _ in held]).tolist()
+        places = np.searchsorted(times, [at for at, _ in held]).tolist() if held else []
         self.waiting[series_id_of(name, labels)] = [h for h, p in zip(held, places, strict=True) if p == len(times)]
+        self._met.add(series_id_of(name, labels))
         # Of several before one sample the latest says most.
         return {place: text for (_, text), place in zip(held, places, strict=True) if place < len(times)}
 
     def left(self) -> int:
-        """Return how many have found no sample."""
-        return sum(map(len, self.waiting.values()))
+        """Return how many are of series without samples; one after the last sample belongs to the time after it."""
+        return sum(len(held) for key, held in self.waiting.items() if key not in self._met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +78,56 @@ def to_points(book: SeriesBook, results: Sequence[Result], exemplars: Exemplars,
     NaN is null. The parts of a histogram or a summary must all be in ``results``.
     """
     try:
-        return _points(book, results, exemplars, tally)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if len(results) == 1:
-            labels = str(results[0].get("metric"))[:100] if isinstance(results[0], dict) else "no object"
-            tally.drop("malformed result", f"{book.source}: {labels}: {type(error).__name__}: {str(error)[:100]}")
-            return _points(book, [], exemplars, tally)
-    # Broken ones are few: halves find them at little more than one try.
-    half = len(results) // 2
-    parts = [to_points(book, some, exemplars, tally) for some in (results[:half], results[half:])]
-    tables, rows, times = zip(*((p.table, p.rows, p.times) for p in parts), strict=True)
-    return Points(pa.concat_tables(tables), np.concatenate(rows), np.concatenate(times))
-
-
-def _points(book: SeriesBook, results: Sequence[Result], exemplars: Exemplars, tally: Tally) -> Points:
-    named = [_labels(result) for result in results]
-    pairs = [result.get("values") or ([result["value"]] if "value" in result else []) for result in results]
-    lengths = np.array([len(one) for one in pairs], np.int64)
-    flat = list(chain.from_iterable(chain.from_iterable(pairs)))
-    if len(flat) != 2 * int(lengths.sum()):
-        raise ValueError("a sample is a time and a value")
-    times, values = _times_ns(flat[0::2]), _values(flat[1::2])
+        answer = _Answer.of(results)
+    except _MALFORMED:
+        answer = _Answer.of([result for result in results if _is_whole(result, book.source, tally)])
     columns = [
         book.column_of(name, labels) if length else None
-        for (name, labels), length in zip(named, lengths.tolist(), strict=True)
+        for (name, labels), length in zip(answer.named, answer.lengths.tolist(), strict=True)
     ]
-    noted = _noted(named, lengths, times, exemplars)
-    native = _native(book, named, results, exemplars)
-    tables, rows, at = _plain(book, columns, lengths, times, values, noted, tally)
+    tables, rows, at = _plain(book, columns, answer, _noted(answer, exemplars), tally)
+    native = _native(book, answer, exemplars)
     tables.append(native[0])
     return Points(pa.concat_tables(tables), np.r_[rows, native[1]], np.r_[at, native[2]])
+
+
+_MALFORMED: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def _is_whole(result: Any, source: str, tally: Tally) -> bool:
+    try:
+        _Answer.of([result])
+    except _MALFORMED as error:
+        labels = str(result.get("metric"))[:100] if isinstance(result, dict) else "no object"
+        tally.drop("malformed result", f"{source}: {labels}: {type(error).__name__}: {str(error)[:100]}")
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Name and labels, number of samples and native histograms (times, JSON) of each result, and all samples."""
+
+    named: list[tuple[str, dict[str, str]]]
+    lengths: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    native: list[tuple[np.ndarray, list[str]]]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> _Answer:
+        """Return what results say; raises one of `_MALFORMED`."""
+        named = [_labels(result) for result in results]
+        pairs = [result.get("values") or ([result["value"]] if "value" in result else []) for result in results]
+        lengths = np.array([len(one) for one in pairs], np.int64)
+        flat = list(chain.from_iterable(chain.from_iterable(pairs)))
+        if len(flat) != 2 * int(lengths.sum()):
+            raise ValueError("a sample is a time and a value")
+        native = []
+        for result in results:
+            found = result.get("histograms") or ([result["histogram"]] if "histogram" in result else [])
+            native.append((_times_ns([at for at, _ in found]), [histogram_json(value) for _, value in found]))
+        return cls(named, lengths, _times_ns(flat[0::2]), _values(flat[1::2]), native)
 
 
 def _labels(result: Result) -> tuple[str, dict[str, str]]:
@@ -133,36 +155,29 @@ def _values(texts: Sequence[Any]) -> np.ndarray:
     return found
 
 
-def _noted(
-    named: Sequence[tuple[str, dict[str, str]]], lengths: np.ndarray, times: np.ndarray, exemplars: Exemplars
-) -> dict[int, str]:
+def _noted(answer: _Answer, exemplars: Exemplars) -> dict[int, str]:
     """Return the exemplars by the place of their sample among all."""
     noted: dict[int, str] = {}
     if exemplars.names:
-        starts = np.cumsum(lengths) - lengths
-        for (name, labels), start, length in zip(named, starts.tolist(), lengths.tolist(), strict=True):
-            found = exemplars.of(name, labels, times[start : start + length]) if length else {}
+        ends = np.cumsum(answer.lengths).tolist()
+        for (name, labels), start, end in zip(answer.named, [0, *ends], ends, strict=False):
+            found = exemplars.of(name, labels, answer.times[start:end]) if end > start else {}
             noted |= {start + place: text for place, text in found.items()}
     return noted
 
 
 def _plain(
-    book: SeriesBook,
-    columns: Sequence[Column | None],
-    lengths: np.ndarray,
-    times: np.ndarray,
-    values: np.ndarray,
-    noted: Mapping[int, str],
-    tally: Tally,
+    book: SeriesBook, columns: Sequence[Column | None], answer: _Answer, noted: Mapping[int, str], tally: Tally
 ) -> tuple[list[pa.Table], np.ndarray, np.ndarray]:
     """Return the points of numbers, and those that parts of histograms and summaries make, with rows and times."""
+    lengths, times, values = answer.lengths, answer.times, answer.values
     is_number = np.array([c is not None and c.part == "number" for c in columns], bool)
     is_part = np.array([c is not None and c.part not in ("number", "ignored") for c in columns], bool)
     row_of = np.array([-1 if c is None else c.row for c in columns], np.int64)
     rows = np.repeat(row_of, lengths)
     numbers, parts = np.repeat(is_number, lengths), np.repeat(is_part, lengths)
     ids = pa.array(book.ids, pa.string())
-    exemplar = np.full(len(times) if noted else 0, None, object)
+    exemplar = np.full(len(times), None, object)
     for place, text in noted.items():
         exemplar[place] = text
     given: dict[str, object] = {
@@ -184,7 +199,7 @@ def _plain(
                 "value": values[parts],
                 "part": pd.Categorical(np.repeat([c.part if c else "" for c in columns], lengths)[parts]),
                 "bound": np.repeat([c.bound if c else np.nan for c in columns], lengths)[parts],
-                "exemplar": exemplar[parts] if noted else None,
+                "exemplar": pd.Series(exemplar[parts], dtype=object),
             }
         )
         table = parts_to_points(book, frame, tally)
@@ -199,27 +214,23 @@ def _rows_of(book: SeriesBook, table: pa.Table) -> np.ndarray:
     return found
 
 
-def _native(
-    book: SeriesBook, named: Sequence[tuple[str, dict[str, str]]], results: Sequence[Result], exemplars: Exemplars
-) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+def _native(book: SeriesBook, answer: _Answer, exemplars: Exemplars) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     """Return the points of native histograms, their rows and times."""
     rows: list[int] = []
-    times: list[np.ndarray] = []
+    when = [np.empty(0, np.int64)]
     texts: list[str] = []
-    for (name, labels), result in zip(named, results, strict=True):
-        found = result.get("histograms") or ([result["histogram"]] if "histogram" in result else [])
+    for (name, labels), (times, found) in zip(answer.named, answer.native, strict=True):
         if found:
-            row = book.row_of(name, "histogram", labels)
-            at = _times_ns([one[0] for one in found])
-            noted = exemplars.of(name, labels, at)
-            for place, (_, value) in enumerate(found):
-                text = histogram_json(value)
-                texts.append(f'{text[:-1]},"exemplars":[{noted[place]}]}}' if place in noted else text)
-            rows += [row] * len(found)
-            times.append(at)
-    when = np.concatenate(times) if times else np.empty(0, np.int64)
-    columns = {"series_id": [book.ids[row] for row in rows], "time_ns": when, "histogram": texts}
-    return table_of(POINTS, columns, len(rows)), np.array(rows, np.int64), when
+            noted = exemplars.of(name, labels, times)
+            rows += [book.row_of(name, "histogram", labels)] * len(found)
+            when.append(times)
+            texts += [
+                f'{text[:-1]},"exemplars":[{noted[place]}]}}' if place in noted else text
+                for place, text in enumerate(found)
+            ]
+    at = np.concatenate(when)
+    columns = {"series_id": [book.ids[row] for row in rows], "time_ns": at, "histogram": texts}
+    return table_of(POINTS, columns, len(rows)), np.array(rows, np.int64), at
 
 
 def _exemplar(given: Mapping[str, Any]) -> tuple[int, str]:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import pyarrow.compute as pc
+
 from hypocenter.errors import HypocenterError, Overloaded
 
 from ..batch import Batch, Tally
 from ..window import MINUTE_NS, SECOND_NS, Window
-from .alertmanager import Alert, read_alerts, to_batch
+from .alertmanager import Alert, firing_in, read_alerts, to_batch
 from .seen import Seen
 from .server import Access, Server
 
@@ -156,7 +158,10 @@ class AlertSource(Rounds):
             alerts, base = read_alerts(server, now_ns, tally), server.base
         if not self._is_primed and self._store is not None:
             # An alert may have begun long ago, and events are few.
-            self._seen.prime(self._store(), base, Window(0, now_ns + MINUTE_NS))
+            store = self._store()
+            self._seen.prime(store, base, Window(0, now_ns + MINUTE_NS))
+            known = firing_in(store.read("events", filter=pc.field("source") == base))
+            self._firing = {(alert.fingerprint, alert.start_ns): alert for alert in known}
             self._is_primed = True
         listed = {(alert.fingerprint, alert.start_ns): alert for alert in alerts}
         gone = [_ended(alert, now_ns) for key, alert in self._firing.items() if key not in listed]

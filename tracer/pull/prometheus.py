@@ -27,7 +27,7 @@ from ..window import HOUR_NS, SECOND_NS, Window
 from .discovery import selectors, useful
 from .matrix import Exemplars, Result, to_points
 from .placement import Placement
-from .server import Access, Server, TooMuch
+from .server import Access, NotThere, Server, TooMuch
 from .staleness import Staleness
 
 STEP_NS: Final = 15 * SECOND_NS
@@ -174,10 +174,13 @@ class _Pull:
     def _ask_exemplars(self, query: str) -> Tally:
         tally = Tally()
         times = {"start": _seconds(self._window.start_ns), "end": _seconds(self._window.end_ns)}
-        # Where they are not kept there are none to lose.
-        with suppress(SourceError):
+        try:
             answer = self._client.json("/api/v1/query_exemplars", {"query": query, **times})
             self._exemplars.add(answer["data"] or (), tally)
+        except NotThere:  # where they are not kept there are none to lose
+            pass
+        except SourceError as error:
+            tally.drop("exemplars not answered", str(error))
         return self._warned(tally)
 
     def _pieces(self, query: str, step_ns: int | None) -> Iterator[tuple[Batch, int]]:

@@ -88,7 +88,8 @@ class Server(requests.Session):
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         """Return the whole answer; its ``json`` is parsed by orjson and checked to be what ``kind`` answers."""
-        options |= {"timeout": self._access.timeout_s, "stream": True}
+        # Said here, or variables of the environment would take precedence.
+        options |= {"timeout": self._access.timeout_s, "stream": True, "verify": self.verify, "cert": self.cert}
         deadline = time.monotonic() + self._access.timeout_s
         place = f"{self.base}{urlsplit(url).path.removeprefix(urlsplit(self.base).path)}"
         try:
