@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...tracer.log_templates import tells_failure, templates
 from ..onset import Split
 from .finding import Told
 from .presence import Presence
-from .templates import tells_failure, templates
 from .visits import Visits, keys_of
 
 _MIN_LINES = 20

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...tracer.log_templates import templates
 from ..onset import Split
 from .bayes import log_bayes_factor, log_mean_exp_by
 from .finding import Told
-from .templates import templates
 from .visits import Clock, keys_of
 
 _MIN_LINES = 20

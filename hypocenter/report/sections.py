@@ -193,7 +193,7 @@ def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[st
 
 def _logs(case: Case, service: str, split: int) -> tuple[tuple[str, ...], ...]:
     """Return the error messages of ``service`` that became more frequent: since, before, first seen, an example."""
-    from ..analysis.evidence.templates import tells_failure, templates
+    from ..tracer.log_templates import tells_failure, templates
 
     logs = case.telemetry.table("logs")
     logs = logs.filter(pc.equal(logs["service"], service))

@@ -14,11 +14,11 @@ from hypocenter.analysis.evidence.latency import Latency
 from hypocenter.analysis.evidence.log_lines import LogLines
 from hypocenter.analysis.evidence.silence import Silence
 from hypocenter.analysis.evidence.structure import Structure
-from hypocenter.analysis.evidence.templates import templates
 from hypocenter.analysis.evidence.visits import Visits, read_visits
 from hypocenter.analysis.onset import Split
 from hypocenter.graph.link import link
 from hypocenter.semconv import KIND_CLIENT, KIND_SERVER, STATUS_ERROR
+from hypocenter.tracer.log_templates import templates
 from hypocenter.tracer.schema import LOGS, SPANS
 
 SECOND, MS = 10**9, 10**6

@@ -241,16 +241,16 @@ class _Pull:
 def _since(result: Any, piece: Window) -> Any:
     """Return a result without the samples before the piece."""
     first = piece.start_ns / SECOND_NS - 0.0005
-    for key in ("values", "histograms"):
-        found = result.get(key)
-        if found and found[0][0] < first:
-            result[key] = [one for one in found if one[0] >= first]
+    with suppress(LookupError, TypeError, AttributeError):  # malformed ones are told when they are read
+        for key in ("values", "histograms"):
+            if (found := result.get(key)) and found[0][0] < first:
+                result[key] = [one for one in found if one[0] >= first]
     return result
 
 
 def _samples(results: Sequence[Result]) -> int:
     # A native histogram is as long as a few dozen numbers.
-    return sum(len(r.get("values") or ()) + 30 * len(r.get("histograms") or ()) for r in results)
+    return sum(len(r.get("values") or ()) + 30 * len(r.get("histograms") or ()) for r in results if isinstance(r, dict))
 
 
 def _longest(step_ns: int | None) -> int:

@@ -73,7 +73,9 @@ class Server(requests.Session):
             self.cert = (access.cert_file, access.key_file) if access.key_file else access.cert_file
         if access.tenant:
             self.headers["X-Scope-OrgID"] = access.tenant
-        self.retry = Retry(total=2, read=0, backoff_factor=0.3, status_forcelist=(429, 502, 504), raise_on_status=False)
+        self.retry = Retry(
+            total=2, read=False, backoff_factor=0.3, status_forcelist=(429, 502, 504), raise_on_status=False
+        )
         self.mount(self.base, HTTPAdapter(max_retries=self.retry))
 
     def read(self, path: str, params: Mapping[str, Any] | None = None, accept: str = "application/json") -> bytes:
