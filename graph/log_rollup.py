@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ..tracer.log_templates import tells_failure, templates
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, Window, to_rfc3339
-from .engine import run
+from .engine import connect, run_in
 from .rollup import STEP_NS
 
 _COLUMNS = ["time_ns", "severity", "body", "trace_id", "span_id", "service"]
@@ -76,7 +76,8 @@ def roll_up_logs(store: Store, window: Window) -> pa.Table:
     if not parts:
         return LOG_TEMPLATES.empty_table()
     lines = _with_operation(store, pa.concat_tables(parts), window)
-    return run("log_rollup", {"lines": lines, "ranked": _ranked(lines)}).cast(LOG_TEMPLATES)
+    with connect() as database:
+        return run_in(database, "log_rollup", {"lines": lines, "ranked": _ranked(lines)}).cast(LOG_TEMPLATES)
 
 
 def _remainder(times: pa.ChunkedArray) -> pa.ChunkedArray:
