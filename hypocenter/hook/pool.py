@@ -65,11 +65,15 @@ class Pool:
         Raises
         ------
         RankerError
-            It failed, took longer than ``timeout_s`` from when it began, or its process ended.
+            It failed, took longer than ``timeout_s`` from when it began, its process ended, or none was free in time.
         """
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Request(urgency, next(self._numbers), kind, arguments, timeout_s, answer))
-        return await answer
+        try:
+            async with asyncio.timeout(2 * timeout_s):
+                return await answer
+        except TimeoutError as error:
+            raise RankerError(f"{kind}: no worker was free within {2 * timeout_s:g} s") from error
 
     async def _run(self) -> None:
         """Keep one worker alive and give it one request after the other."""

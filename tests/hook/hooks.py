@@ -110,6 +110,7 @@ def config(folder: Path, **more: Any) -> Config:
         "store": str(folder / "store"),
         "public_url": "http://hook.example",
         "sinks": [{"kind": "webhook", "name": "next", "url": "http://next.example/v4?token=secret"}],
+        "deadline": 60,  # a busy machine is no reason to fail
         "retry": {"first": 0.01, "longest": 0.02},
     }
     return build_config(plain | more, "test")
@@ -121,13 +122,13 @@ def hook(folder: Path, receiver: Receiver, workers: Workers | None = None, **mor
 
 async def settled(running: Hook) -> None:
     """Return when nothing is under way."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while running.dispatcher.pending:
             await asyncio.sleep(0.005)
 
 
 async def learnt(running: Hook) -> None:
     """Return when the names of the store are known."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not running.enricher.known.services:
             await asyncio.sleep(0.005)
