@@ -90,7 +90,7 @@ class DiskFull(Fault):
     targets = ("invoice",)
 
     def begin(self, lab: Lab) -> None:
-        with contextlib.suppress(OSError), (self._volume(lab) / "core.dump").open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError), (self._volume(lab) / "core.dump").open("ab", buffering=0) as file:
             while True:
                 file.write(os.urandom(65536))
 
