@@ -31,15 +31,22 @@ _WORDS: Final = (
 )
 # The name of an attribute whose whole value is secret; parts are divided by anything but letters and digits.
 _SECRET_NAME: Final = rf"(?i)(^|[^a-z0-9])({_WORDS})($|[^a-z0-9])"
-_SQL_NAMES: Final = ("db.statement", "db.query.text", "db.query.parameter.*", "db.operation.parameter.*", "sql.query")
+_SQL_NAMES: Final = ("db.statement", "db.query.text", "sql.query")
+_PARAMETER_NAMES: Final = ("db.query.parameter.*", "db.operation.parameter.*")
 _URL_NAMES: Final = ("http.target", "http.url", "url.full", "url.original", "url.path", "url.query", "http.route")
 _INSIDE: Final = r'(?:[^\s"\\#]|\\.)'  # of a URL in JSON text: an escape is not cut in two
 _HINT: Final = "(?i)authori|cookie|api.?key|access.?key|private.?key|token|passw|pwd|secret|session.?id|credential"
+_PARAMETER: Final = r"db\.(?:query|operation)\.parameter\.[^\"]*"
 # What a text must contain for the expression to be tried (most contain none), expression and replacement, in order.
 # They work on JSON text and leave JSON text.
 _TEXT: Final = (
     (_HINT, rf'(?i)("[^"]*\b(?:{_WORDS})\b[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
-    (r'"db\.', r'("(?:db\.statement|db\.query\.text)"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
+    (r'"db\.', rf'("(?:db\.statement|db\.query\.text|{_PARAMETER})"\s*:\s*)"(?:[^"\\]|\\.)*"', rf'\1"{MASK}"'),
+    (
+        r'"(?:http|url)\.',
+        r'("(?:http|url)\.(?:target|query|path|route)"\s*:\s*"[^"?\\]*)\?(?:[^"\\]|\\.)*',
+        rf"\1?{MASK}",
+    ),
     ("(?i)bearer|basic", r"(?i)\b(bearer|basic)(\s+)[a-z0-9._~+/=-]{6,}", rf"\1\2{MASK}"),
     ("eyJ", r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?", MASK),
     ("(?i)cookie", r'(?i)\b((?:set-)?cookie\s*[:=]\s*)[^\r\n"\\]+', rf"\1{MASK}"),
@@ -149,6 +156,8 @@ class Privacy:
             return None
         if pc.match_substring_regex(pa.scalar(name), _SECRET_NAME).as_py():
             return _secret
+        if _is_in(name, _PARAMETER_NAMES):
+            return _parameter
         return _sql if _is_in(name, _SQL_NAMES) else _url if _is_in(name, _URL_NAMES) else _plain
 
     def _hashed(self, texts: pa.Array) -> pa.Array:
@@ -175,6 +184,11 @@ def _secret(texts: pa.Array) -> pa.Array:
 def _sql(texts: pa.Array) -> pa.Array:
     is_text = pc.starts_with(texts, '"')
     return pc.if_else(is_text, _masked(texts, _SQL), '"?"')
+
+
+def _parameter(texts: pa.Array) -> pa.Array:
+    """Return the mark of a literal for all of them: what is bound to a statement stands for one."""
+    return pc.if_else(pc.is_valid(texts), '"?"', texts)
 
 
 def _url(texts: pa.Array) -> pa.Array:
