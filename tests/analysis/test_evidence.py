@@ -163,6 +163,14 @@ def test_call_that_fails_although_its_server_is_well_blames_the_way_to_the_calle
     assert list(scores(ErrorOrigin, {"status": {"c-pay": STATUS_ERROR, "root": STATUS_ERROR}})) == ["pay"]
 
 
+def test_caller_that_gives_up_sooner_than_answers_usually_come_is_to_blame_itself() -> None:
+    failing = {"c-pay": STATUS_ERROR}
+    assert list(scores(ErrorOrigin, {"status": failing, "gap": {"pay": -2.0}})) == ["web"]
+    # Held up for long, it is the callee's side that failed.
+    held_up = {"status": failing, "own": {"pay": 500.0}, "gap": {"pay": -100.0}}
+    assert list(scores(ErrorOrigin, held_up)) == ["pay"]
+
+
 def test_errors_that_were_there_before_are_no_evidence() -> None:
     failing = {"status": {"s-pay": STATUS_ERROR}}
     assert scores(ErrorOrigin, failing, before=failing) == {}
