@@ -31,7 +31,7 @@ from .propagation import kinds as virtual_kinds
 from .ranking import Candidate, Evidence, Outcome, Ranking
 
 # What a quiet window reaches by chance; below it there is no clear origin.
-_NOTHING_NATS = 1.5
+_NOTHING_NATS = 1.7
 _WEIGHTS = {
     "latency": 1.0,
     "errors": 1.0,
@@ -98,7 +98,13 @@ def gather(
         if written.not_checked is None:
             # Both see the path taken through the code; log lines see it finer.
             structure.not_checked = "log lines tell the same, finer"
-        found += [Latency(visits), ErrorOrigin(visits), Silence(visits), structure, written]
+        found += [
+            Latency(visits),
+            ErrorOrigin(visits, case.telemetry.table("spans")),
+            Silence(visits),
+            structure,
+            written,
+        ]
     clock = visits.clock if visits is not None else _clock(case)
     found.append(LogVolume(clock, quiet_logs, logs, services))
     if series is None:

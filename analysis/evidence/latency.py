@@ -27,6 +27,7 @@ _FEWEST = 2
 _AS_A_RULE = 0.3
 # Two recordings of one system differ by this much in log time at least.
 _MIN_DRIFT = 0.05
+_WELL = 0.1  # a shift of log time below which a service's own work did not slow down
 # A shift of log time becomes nats: 0.2 of log(ms) beyond noise counts as one nat.
 _NATS_PER_LOG = 5.0
 
@@ -109,8 +110,8 @@ class Latency:
     def _decompose(self, split: Split) -> tuple[np.ndarray, np.ndarray, Star]:
         """Return (own shift by service, the key that gave it, the star of the gaps)."""
         n = len(self._visits.services)
-        shift = np.nan_to_num(self._own.shifts(self._visits, split))
-        own, key = _largest(shift, self._visits.service[self._first], n)
+        shifts = self._own.shifts(self._visits, split)
+        own, key = _largest(np.nan_to_num(shifts), self._visits.service[self._first], n)
         gaps = self._gap.shifts(self._visits, split)
         known = (self._caller >= 0) & (self._callee >= 0) & (self._caller != self._callee)
         told = np.bincount(self._callee[known & np.isfinite(gaps)], minlength=n) > 0
@@ -121,7 +122,8 @@ class Latency:
         best = np.full(len(first), -np.inf)
         np.maximum.at(best, pair, gaps[known])
         caller, callee = self._caller[known][first], self._callee[known][first]
-        star = star_of(caller, callee, best, n)
+        timed = np.bincount(self._visits.service[self._first][np.isfinite(shifts)], minlength=n) > 0
+        star = star_of(caller, callee, best, n, well=timed & (own < _WELL))
         # A lost client span leaves its time to the caller: what an edge shows more clearly is not the caller's own.
         ahead = np.zeros(n)
         np.maximum.at(ahead, caller, best - star.out[caller])

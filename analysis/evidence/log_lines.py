@@ -15,7 +15,7 @@ from ...tracer.log_templates import tells_failure, templates
 from ..onset import Split
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, keys_of
+from .visits import Visits, inherits_failure, keys_of
 
 _MIN_LINES = 20
 
@@ -28,7 +28,10 @@ class LogLines:
     def __init__(self, visits: Visits, quiet: pa.Table, incident: pa.Table) -> None:
         self._visits = visits
         row, item, failing, self._names = _joined(visits, pa.concat_tables([quiet, incident]))
-        self._presence = Presence.of(visits, visits.path, row, item, failing=failing)
+        # What a service writes when its callee fails speaks of the callee.
+        own = ~inherits_failure(visits)
+        kept = own[row]
+        self._presence = Presence.of(visits, visits.path, row[kept], item[kept], among=own, failing=failing[kept])
         written = int((row >= visits.n_quiet).sum())
         self.not_checked = None if written >= _MIN_LINES else f"{written} log lines name a span of the incident"
 

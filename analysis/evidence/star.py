@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# What delays one caller's calls of several weighs this much of what delays all of them.
+_ALONE = 0.7
+
 
 @dataclass(frozen=True)
 class Star:
@@ -16,8 +19,8 @@ class Star:
     caller: np.ndarray
 
 
-def star_of(caller: np.ndarray, callee: np.ndarray, shift: np.ndarray, n: int) -> Star:
-    """Decompose one shift per distinct edge; ``n`` is the number of services.
+def star_of(caller: np.ndarray, callee: np.ndarray, shift: np.ndarray, n: int, well: np.ndarray | None = None) -> Star:
+    """Decompose one shift per distinct edge of ``n`` services; ``well`` marks those whose own work did not slow down.
 
     out(u) is the lower median over u's callees, 0 with a single one, which cannot tell a stalled caller from a delayed
     callee; in(v) is the mean over v's callers of the shift less out(u).
@@ -32,6 +35,13 @@ def star_of(caller: np.ndarray, callee: np.ndarray, shift: np.ndarray, n: int) -
     out[u[start[several]]] = sorted_shift[middle[several]]
     rest = shift - out[caller]
     incoming = np.bincount(callee, rest, n) / np.maximum(np.bincount(callee, minlength=n), 1)
+    # One caller's calls alone may be held up, by a lock say: where its other calls are well it is not the caller.
+    alone = np.full(n, -np.inf)
+    told = np.isin(caller, u[start[several]])
+    if well is not None:
+        told |= well[caller]
+    np.maximum.at(alone, callee[told], rest[told])
+    incoming = np.maximum(incoming, _ALONE * alone)
     worst = np.full(n, -1)
     rising = np.argsort(rest, kind="stable")
     worst[callee[rising]] = caller[rising]
