@@ -13,6 +13,7 @@ from .case import Case
 from .evidence.edges import MetricEdges
 from .evidence.errors import ErrorOrigin
 from .evidence.excess import Excess
+from .evidence.failed_calls import Said
 from .evidence.finding import Evidence as Kind
 from .evidence.kubernetes import Kubernetes
 from .evidence.latency import Latency
@@ -93,15 +94,16 @@ def gather(
         ]
         # Where spans are lost, metrics may see what is left of a thinly called service better.
         traced = (seen[0] > 0) & (seen[1] > 0) & (visits.orphans < MANY_ORPHANS)
-        written = LogLines(visits, quiet_logs, logs)
+        said = Said.of(visits, case.telemetry.table("spans"))
+        written = LogLines(visits, quiet_logs, logs, said)
         structure = Structure(visits)
         if written.not_checked is None:
             # Both see the path taken through the code; log lines see it finer.
             structure.not_checked = "log lines tell the same, finer"
         found += [
             Latency(visits),
-            ErrorOrigin(visits, case.telemetry.table("spans")),
-            Silence(visits),
+            ErrorOrigin(visits, said),
+            Silence(visits, said),
             structure,
             written,
         ]

@@ -120,7 +120,8 @@ class _WholeReads(io.RawIOBase):
         filled = 0
         while filled < len(buffer) and self.damage is None:
             try:
-                chunk = self._plain.read(len(buffer) - filled)
+                # What a read that breaks had undone is lost, so each is small.
+                chunk = self._plain.read(min(len(buffer) - filled, HEAD_BYTES))
             except (EOFError, OSError, zlib.error) as error:
                 self.damage = str(error) or type(error).__name__
                 break

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from hypocenter.semconv import KIND_CLIENT, STATUS_ERROR
 
 from ..onset import Split
+from .failed_calls import Said, inherits_failure
 from .finding import Told
 from .presence import Presence
 from .visits import Visits, keys_of, usual_callee
 
-_TIMEOUT = r"(?i)time.?out|timed.?out|deadline|cancell?ed|abort"
 # A failed call that took no longer than most that went well was not held up by its callee.
 _LONGEST_USUAL, _SOONER = 0.95, 0.9
 
@@ -25,28 +23,27 @@ class ErrorOrigin:
 
     A client span that fails although its server span is missing or well was lost on the way: the callee usually called
     by this operation is blamed, since the caller's code is not where it failed. A caller that gave up on an answer
-    sooner than it usually comes is to blame itself.
+    sooner than it usually comes, knows no address or is not let in is to blame itself.
     """
 
     kind: ClassVar[str] = "errors"
 
-    def __init__(self, visits: Visits, spans: pa.Table | None = None) -> None:
-        """``spans`` are those of the incident; they tell which failed calls timed out."""
+    def __init__(self, visits: Visits, said: Said | None = None) -> None:
+        """``said`` is what failed calls say of themselves."""
         self._visits = visits
+        said = said or Said.nothing(visits)
         error = visits.status == STATUS_ERROR
         above = np.zeros(len(visits), bool)
         failing = np.flatnonzero(error & (visits.parent >= 0))
         above[visits.parent[failing]] = True
-        rows = np.flatnonzero(error & ~above)
+        own = (visits.kind == KIND_CLIENT) | ~inherits_failure(visits, said)
+        rows = np.flatnonzero(error & ~above & own)
         context, _ = keys_of(visits.service, visits.operation)
         usual = usual_callee(visits, context)
         client = visits.kind[rows] == KIND_CLIENT
         callee = np.where(visits.peer[rows] >= 0, visits.peer[rows], usual[context[rows]])
-        blamed = np.where(
-            client & (callee >= 0) & ~_gave_up(visits, rows, context, _timed_out(visits, spans)),
-            callee,
-            visits.service[rows],
-        )
+        own_doing = (said.unresolved | said.refused)[rows] | _gave_up(visits, rows, context, said.timed_out)
+        blamed = np.where(client & (callee >= 0) & ~own_doing, callee, visits.service[rows])
         self._presence = Presence.of(visits, context, rows, np.zeros(len(rows), "i8"), blamed=blamed, change="more")
         told = bool((visits.status != 0).any())
         self.not_checked = None if told else "no span carries a status"
@@ -64,20 +61,6 @@ class ErrorOrigin:
             f"errors begin in {visits.operations[visits.operation[at]]}: {before:.1%} of visits before, {now:.1%} now"
         )
         return Told(text, name) if owner == name else Told(text, f"{owner} -> {name}", "edge")
-
-
-def _timed_out(visits: Visits, spans: pa.Table | None) -> np.ndarray:
-    """Return which visits say that they waited for no longer."""
-    if spans is None:
-        return np.zeros(len(visits), bool)
-    said = pc.binary_join_element_wise(
-        *(pc.fill_null(spans[name], "") for name in ("status_message", "error_type", "events")), " "
-    )
-    found = spans.filter(pc.match_substring_regex(said, _TIMEOUT)).select(["trace_id", "span_id"])
-    rows = visits.ids.append_column("row", pa.array(np.arange(len(visits))))
-    timed_out = np.zeros(len(visits), bool)
-    timed_out[rows.join(found, ["trace_id", "span_id"], join_type="left semi")["row"].to_numpy()] = True
-    return timed_out
 
 
 def _gave_up(visits: Visits, rows: np.ndarray, context: np.ndarray, timed_out: np.ndarray) -> np.ndarray:

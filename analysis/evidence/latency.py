@@ -145,6 +145,9 @@ class Latency:
         if out >= incoming:
             return Told(f"all its calls stall: x{np.exp(out):.1f} longer on the way, beyond noise", name)
         caller = names[star.caller[service]]
+        if not (visits.service == service).any():
+            # Of a callee without spans the way there and the work are one.
+            return Told(f"calls from {caller} take x{np.exp(incoming):.1f} longer", name)
         return Told(
             f"calls from {caller} take x{np.exp(incoming):.1f} longer on the way", f"{caller} -> {name}", "edge"
         )

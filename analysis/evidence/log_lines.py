@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 
 from ...tracer.log_templates import tells_failure, templates
 from ..onset import Split
+from .failed_calls import Said, inherits_failure
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, inherits_failure, keys_of
+from .visits import Visits, keys_of
 
 _MIN_LINES = 20
 
@@ -25,11 +26,11 @@ class LogLines:
 
     kind: ClassVar[str] = "log lines"
 
-    def __init__(self, visits: Visits, quiet: pa.Table, incident: pa.Table) -> None:
+    def __init__(self, visits: Visits, quiet: pa.Table, incident: pa.Table, said: Said | None = None) -> None:
         self._visits = visits
         row, item, failing, self._names = _joined(visits, pa.concat_tables([quiet, incident]))
         # What a service writes when its callee fails speaks of the callee.
-        own = ~inherits_failure(visits)
+        own = ~inherits_failure(visits, said)
         kept = own[row]
         self._presence = Presence.of(visits, visits.path, row[kept], item[kept], among=own, failing=failing[kept])
         written = int((row >= visits.n_quiet).sum())

@@ -9,6 +9,7 @@ import numpy as np
 from hypocenter.semconv import KIND_CLIENT
 
 from ..onset import Split
+from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
 from .visits import Visits, usual_callee
@@ -19,9 +20,12 @@ class Silence:
 
     kind: ClassVar[str] = "silence"
 
-    def __init__(self, visits: Visits) -> None:
+    def __init__(self, visits: Visits, said: Said | None = None) -> None:
+        """``said`` is what failed calls say of themselves: one without an address was never sent."""
         self._visits = visits
         client = visits.kind == KIND_CLIENT
+        if said is not None:
+            client &= ~said.unresolved
         answered = np.flatnonzero(client & visits.has_server_child)
         usual = usual_callee(visits, visits.path)
         callee = usual[visits.path[answered]]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hypocenter.semconv import KIND_CLIENT, KIND_CONSUMER, KIND_PRODUCER, KIND_SERVER, STATUS_ERROR
+from hypocenter.semconv import KIND_CONSUMER, KIND_SERVER
 
 from ..onset import SECOND_NS, Split
 
@@ -153,17 +153,6 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         orphans=float(((parent < 0) & table["parent_span_id"].is_valid().to_numpy()).mean()),
         ids=table.select(["trace_id", "span_id"]),
     )
-
-
-def inherits_failure(visits: Visits) -> np.ndarray:
-    """Return which visits belong to a stay in a service that made a failing call: what they do is inherited."""
-    failed = visits.status == STATUS_ERROR
-    call = failed & np.isin(visits.kind, (KIND_CLIENT, KIND_PRODUCER))
-    stays = np.zeros(len(visits), bool)
-    stays[visits.entry[call]] = True
-    # Where clients are not recorded, the failed answer tells.
-    stays[visits.entry[visits.parent[failed & visits.crosses]]] = True
-    return np.asarray(stays[visits.entry])
 
 
 def usual_callee(visits: Visits, context: np.ndarray) -> np.ndarray:

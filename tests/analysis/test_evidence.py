@@ -124,7 +124,7 @@ def test_delay_of_all_calls_blames_the_stalled_caller() -> None:
 def test_slow_database_is_found_though_it_records_no_spans() -> None:
     slow = scores(Latency, {"db": 300.0})
     assert list(slow) == ["db"]
-    assert told(Latency, {"db": 300.0}, "db")[:2] == ("edge", "cart -> db")
+    assert told(Latency, {"db": 300.0}, "db")[:2] == ("service", "db")
 
 
 def test_unchanged_latency_gives_no_score() -> None:
