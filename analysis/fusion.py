@@ -43,12 +43,15 @@ def fuse(
     evidence: Sequence[Evidence], weights: Mapping[str, float], splits: Sequence[Split], nothing_nats: float
 ) -> Posterior:
     """Return the posterior; ``nothing_nats`` is the evidence that a quiet window of this system reaches by chance."""
-    parts = {e.kind: weights[e.kind] * soften(np.stack([e.score(split) for split in splits])) for e in evidence}
+    told = {e.kind: np.stack([e.score(split) for split in splits]) for e in evidence}
+    parts = {kind: weights[kind] * soften(nats) for kind, nats in told.items()}
     nats = np.sum(list(parts.values()), axis=0)
+    # Splits near the onset all reach the ceiling; what they told below it sets them apart.
+    bare = np.sum([weights[kind] * nats for kind, nats in told.items()], axis=0)
     prior = np.array([split.log_prior for split in splits])
     prior = prior - np.logaddexp.reduce(prior)
     joint = nats + prior[:, None]
-    onset = np.argmax(nats * _balance(splits)[:, None], axis=0)
+    onset = np.argmax(bare * _balance(splits)[:, None], axis=0)
     score = np.logaddexp.reduce(joint, axis=0) - _late(nats, splits, onset)
     weight = np.append(score, nothing_nats)
     probability = np.exp(weight - np.logaddexp.reduce(weight))[:-1]

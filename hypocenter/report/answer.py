@@ -38,6 +38,8 @@ _LOOK_BY_KIND = {
     "external": "the status page and the latency of {entity}: it is not yours",
     "node": "conditions, pressure and neighbours on node {entity}",
 }
+# Without what a shell would obey: names come from telemetry.
+_SAFE_COMMAND = re.compile(r"kubectl [\w .,:/=@-]+")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _COMMANDS = {
     "pod": ("kubectl describe pod {name}", "kubectl logs {name} --previous --tail=100"),
@@ -247,6 +249,9 @@ def _look_at(candidate: Candidate) -> tuple[str, ...]:
 
 
 def _commands(candidate: Candidate, case: Case) -> tuple[str, ...]:
+    told = tuple(dict.fromkeys(e.command for e in candidate.evidence_for if _SAFE_COMMAND.fullmatch(e.command or "")))
+    if told:
+        return told
     name = candidate.entity if candidate.kind in ("pod", "node") else candidate.service
     # The name comes from telemetry and people paste these lines into a shell: what Kubernetes would refuse is left out.
     if not _KUBERNETES_NAME.fullmatch(name) or not _has_pods(case, candidate.service):

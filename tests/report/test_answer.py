@@ -101,6 +101,16 @@ def test_control_characters_of_telemetry_never_reach_the_terminal() -> None:
     assert "a b\ufffd[bold]c[/bold]" in text
 
 
+def test_command_of_a_finding_comes_first_unless_a_shell_would_obey_it() -> None:
+    def commands(command: str) -> tuple[str, ...]:
+        found = Evidence("kubernetes", 5.0, "its image cannot be pulled", command=command)
+        candidate = replace(small.ranking().candidates[0], evidence_for=(found,))
+        return answer(replace(small.ranking(), candidates=(candidate,)), small.case()).commands
+
+    assert commands("kubectl -n shop describe pod api-1") == ("kubectl -n shop describe pod api-1",)
+    assert "kubectl get pod x; rm -rf /" not in commands("kubectl get pod x; rm -rf /")
+
+
 def test_name_that_kubernetes_would_refuse_gives_no_command_to_paste() -> None:
     case = small.case(small.telemetry("pay; rm -rf ~"))
     assert answer(small.ranking("pay; rm -rf ~"), case).commands == ()
