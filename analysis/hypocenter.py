@@ -32,7 +32,7 @@ from .propagation import kinds as virtual_kinds
 from .ranking import Candidate, Evidence, Outcome, Ranking
 
 # What a quiet window reaches by chance; below it there is no clear origin.
-_NOTHING_NATS = 1.7
+_NOTHING_NATS = 1.5
 _WEIGHTS = {
     "latency": 1.0,
     "errors": 1.0,

@@ -267,18 +267,18 @@ def test_mutated_requests_crash_hang_and_leak_nothing(tmp_path: Path, scaled: Ca
     with collector(tmp_path / "store") as running:
         top = psutil.Process(running.process.pid)
         memory = []
-        codes: dict[str, int] = {}
+        codes: set[str] = set()
 
         def send(numbers: range) -> None:
             with exporter(running.ports["otlp-grpc"]) as export:
-                for number in numbers:
-                    if number % 10:
-                        call = export.future(mutated(plain, number), timeout=60)
-                        code = call.code().name
-                    else:
+                for first in range(0, len(numbers), 64):
+                    # Many at once, so that a commit holds many.
+                    together = numbers[first : first + 64]
+                    calls = [export.future(mutated(plain, n), timeout=60) for n in together if n % 10]
+                    for number in (n for n in together if n % 10 == 0):
                         body, kind = (text, JSON) if number % 20 else (plain, PROTOBUF)
-                        code = str(running.post("/v1/traces", mutated(body, number), kind).status)
-                    codes[code] = codes.get(code, 0) + 1
+                        codes.add(str(running.post("/v1/traces", mutated(body, number), kind).status))
+                    codes.update(call.code().name for call in calls)
 
         for part in range(10):
             share = range(part * count // 10, (part + 1) * count // 10)
@@ -290,6 +290,7 @@ def test_mutated_requests_crash_hang_and_leak_nothing(tmp_path: Path, scaled: Ca
             memory.append(sum(one.memory_info().rss for one in [top, *top.children(recursive=True)]))
         assert running.metric("hypocenter_collect_worker_deaths_total") == 0
         assert running.post("/v1/traces", plain).status == 200
-    assert set(codes) <= {"OK", "INVALID_ARGUMENT", "200", "400"}, codes
+    # A full queue refuses for now, which loses nothing.
+    assert codes <= {"OK", "INVALID_ARGUMENT", "UNAVAILABLE", "200", "400", "503"}, codes
     assert memory[-1] < memory[3] * 1.3 + (64 << 20), memory
-    print(f"\ncollect: {count} mutated requests: {codes}; memory {[size >> 20 for size in memory]} MiB")
+    print(f"\ncollect: {count} mutated requests: {sorted(codes)}; memory {[size >> 20 for size in memory]} MiB")

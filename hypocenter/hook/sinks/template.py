@@ -51,8 +51,9 @@ class Template(Sink):
                 raise SourceError(f"{config.template_file}: cannot be read: {error.strerror}") from error
         text, self._content_type = _BUILT_IN.get(text, (text, config.content_type))
         is_html = "html" in self._content_type
+        # An annotation that this alert lacks is empty: it must not hold the page up.
         environment = ImmutableSandboxedEnvironment(
-            autoescape=is_html, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+            autoescape=is_html, undefined=jinja2.ChainableUndefined, trim_blocks=True, keep_trailing_newline=True
         )
         environment.filters.update(json=_json, markdown=for_markdown, slack=for_slack, visible=visible)
         try:
