@@ -124,7 +124,7 @@ def test_html_templates_escape_by_themselves_and_none_can_reach_the_interpreter(
     probe = sink("template", template="[{{ ''.__class__.__mro__ }}]").render(note(), None)
     assert probe is not None
     assert probe.body == b"[]"
-    lacking = sink("template", template="[{{ alerts[0].annotations.summary }}]").render(note(hooks.alert()), None)
+    lacking = sink("template", template="[{{ alerts[0].annotations.nothing.here }}]").render(note(hooks.alert()), None)
     assert lacking is not None
     assert lacking.body == b"[]"
     with pytest.raises(SourceError, match="the template of sink template"):
