@@ -249,9 +249,9 @@ def _look_at(candidate: Candidate) -> tuple[str, ...]:
 
 
 def _commands(candidate: Candidate, case: Case) -> tuple[str, ...]:
-    told = tuple(dict.fromkeys(e.command for e in candidate.evidence_for if _SAFE_COMMAND.fullmatch(e.command or "")))
+    told = dict.fromkeys(e.command for e in candidate.evidence_for if e.command and _SAFE_COMMAND.fullmatch(e.command))
     if told:
-        return told
+        return tuple(told)
     name = candidate.entity if candidate.kind in ("pod", "node") else candidate.service
     # The name comes from telemetry and people paste these lines into a shell: what Kubernetes would refuse is left out.
     if not _KUBERNETES_NAME.fullmatch(name) or not _has_pods(case, candidate.service):
