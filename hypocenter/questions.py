@@ -110,8 +110,8 @@ def metrics(
         More than 5,000 series match, or none; the message says what the store holds.
     """
     wanted = [names] if isinstance(names, str) else list(names or ())
-    listing = store.read("series").to_pandas()
-    chosen = listing
+    series = store.read("series")
+    chosen = listing = series.to_pandas()
     if wanted:
         pattern = "|".join(f"(?:{_regex(name)})" for name in wanted)
         chosen = chosen[chosen.name.str.fullmatch(pattern)]
@@ -126,7 +126,7 @@ def metrics(
         )
     ids = chosen.series_id.tolist()
     points = store.read("points", window, filter=pc.field("series_id").isin(ids))
-    told = to_metrics(store.read("series", filter=pc.field("series_id").isin(ids)), points)
+    told = to_metrics(series, points)
     columns = pd.MultiIndex.from_frame(told.series[["name", "service", "pod"]])
     index = pd.DatetimeIndex(_utc(pd.Series(told.time_ns, dtype="int64")), name="time")
     return pd.DataFrame(told.values.T, index=index, columns=columns).sort_index(axis=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..report.answer import percent
-from ..report.text import visible
+from ..report.environment import environment
 from ..tracer.window import Window
 
 _EDGES_SHOWN = 20
@@ -19,32 +19,25 @@ _OFFENDERS_SHOWN = 10
 
 def write_page(path: Path, window: Window, tables: Mapping[str, pd.DataFrame], failed: Sequence[str]) -> Path:
     """Write the page to ``path`` and return it; everything from telemetry is escaped, and nothing is loaded."""
-    import jinja2
-
     from .. import __version__
 
-    # StrictUndefined: a name that the templates misspell must not pass for "unknown".
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        loader=jinja2.PackageLoader("hypocenter.batch", "."),
-        # Markup of our own is a subclass of str and stays as it is.
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
     incidents = tables["incidents"]
     edges = tables["reliability"]
-    html = environment.get_template("index.html").render(
-        window=f"{_utc(window.start_ns)} to {_utc(window.end_ns)} UTC",
-        counts=_counts(incidents),
-        incidents=[_incident(row) for row in incidents.iloc[::-1].to_dict("records")],
-        offenders=tables["offenders"].head(_OFFENDERS_SHOWN).to_dict("records"),
-        edges=edges[edges.errors > 0].head(_EDGES_SHOWN).to_dict("records"),
-        healthy=int((edges.errors == 0).sum()) if len(edges) else 0,
-        coverage=tables["coverage"].to_dict("records"),
-        failed=failed,
-        version=__version__,
-        css=files("hypocenter.report").joinpath("report.css").read_text(encoding="utf-8"),
+    html = (
+        environment("hypocenter.batch")
+        .get_template("index.html")
+        .render(
+            window=f"{_utc(window.start_ns)} to {_utc(window.end_ns)} UTC",
+            counts=_counts(incidents),
+            incidents=[_incident(row) for row in incidents.iloc[::-1].to_dict("records")],
+            offenders=tables["offenders"].head(_OFFENDERS_SHOWN).to_dict("records"),
+            edges=edges[edges.errors > 0].head(_EDGES_SHOWN).to_dict("records"),
+            healthy=int((edges.errors == 0).sum()) if len(edges) else 0,
+            coverage=tables["coverage"].to_dict("records"),
+            failed=failed,
+            version=__version__,
+            css=files("hypocenter.report").joinpath("report.css").read_text(encoding="utf-8"),
+        )
     )
     path.write_text(html, encoding="utf-8")
     return path

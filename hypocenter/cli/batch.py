@@ -13,6 +13,7 @@ from .rank import FOUND, RankerName, Store
 
 if TYPE_CHECKING:
     from ..batch import Pass
+    from ..tracer.store import Store as Opened
     from ..tracer.window import Window
 
 
@@ -67,12 +68,10 @@ def _one_pass(store: Path, out: Path, since: str | None, until: str | None, rank
         return run(opened, out, window, ranker, show)
 
 
-def _window(store: object, since: str | None, until: str | None) -> Window | None:
+def _window(store: Opened, since: str | None, until: str | None) -> Window | None:
     from ..session import moment_ns
-    from ..tracer.store import Store as Opened
     from ..tracer.window import Window
 
-    assert isinstance(store, Opened)
     held = store.bounds("spans")
     if held is None or (since is None and until is None):
         return None

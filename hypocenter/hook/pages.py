@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..report.text import visible
+from ..report.environment import environment
 from ..tracer.window import SECOND_NS
 from .incidents import Incident
 from .text import named, proof_of, span_of, summary_of, time_of_day
 
 if TYPE_CHECKING:
-    import jinja2
+    pass
 
 _LISTED = 100
 _ALERTS = 200
@@ -64,18 +63,4 @@ def _view(incident: Incident) -> dict[str, Any]:
 
 def _render(**values: Any) -> str:
     css = files("hypocenter.report").joinpath("report.css").read_text(encoding="utf-8")
-    return _environment().get_template("pages.html").render(css=css, **values)
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("hypocenter.hook", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
+    return environment("hypocenter.hook").get_template("pages.html").render(css=css, **values)

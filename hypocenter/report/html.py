@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answer import answer, clock, grouped, name_of, percent
+from .environment import environment
 from .sections import Drawing, build
-from .text import visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -101,19 +101,9 @@ def _asset(name: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hypocenter.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # What a template writes is made visible first, except markup of our own.
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    environment.filters.update(percent=percent, clock=clock, name_of=name_of, grouped=grouped, json_block=_json_block)
-    return environment
+    pages = environment("hypocenter.report")
+    pages.filters.update(percent=percent, clock=clock, name_of=name_of, grouped=grouped, json_block=_json_block)
+    return pages
 
 
 def _json_block(drawing: Drawing) -> Any:

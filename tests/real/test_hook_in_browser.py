@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "hook"), str(TESTS / "real")]
@@ -46,15 +44,6 @@ def pages(folder: Path, workers: hooks.Workers, *alerts: dict[str, Any]) -> dict
         shown = pool.submit(asyncio.run, whole()).result()
     messages = [json.loads(r.content) for r in receiver.requests if r.url.host == "slack.example"]
     return shown | {"slack": slack_preview.page(messages[0])}
-
-
-@pytest.fixture
-def browser(program: Callable[..., str]) -> Iterator[Browser]:
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=program("chromium"), args=flags)
-        yield chromium
-        chromium.close()
 
 
 def shown(browser: Browser, folder: Path, name: str, html: str) -> tuple[Any, list[str]]:

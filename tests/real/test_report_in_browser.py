@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import small_incident as small
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from hypocenter.session import RankedIncident
 
@@ -27,15 +26,6 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     case = small.case(small.telemetry(suspect=HOSTILE, operation=HOSTILE, message=HOSTILE))
     path = tmp_path_factory.mktemp("report") / "hostile.html"
     return RankedIncident(small.ranking(HOSTILE, HOSTILE), case).report(path)
-
-
-@pytest.fixture
-def browser(program: Callable[..., str]) -> Iterator[Browser]:
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=program("chromium"), args=flags)
-        yield chromium
-        chromium.close()
 
 
 def opened(browser: Browser, path: Path, width: int, height: int, scheme: Any) -> tuple[Any, list[str]]:
