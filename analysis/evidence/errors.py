@@ -9,10 +9,10 @@ import numpy as np
 from hypocenter.semconv import KIND_CLIENT, STATUS_ERROR
 
 from ..onset import Split
-from .failed_calls import Said, inherits_failure
+from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, keys_of, usual_callee
+from .visits import Visits, keys_of, quantile_by, usual_callee
 
 # A failed call that took no longer than most that went well was not held up by its callee.
 _LONGEST_USUAL, _SOONER = 0.95, 0.9
@@ -36,7 +36,7 @@ class ErrorOrigin:
         above = np.zeros(len(visits), bool)
         failing = np.flatnonzero(error & (visits.parent >= 0))
         above[visits.parent[failing]] = True
-        own = (visits.kind == KIND_CLIENT) | ~inherits_failure(visits, said)
+        own = (visits.kind == KIND_CLIENT) | ~said.inherited
         rows = np.flatnonzero(error & ~above & own)
         context, _ = keys_of(visits.service, visits.operation)
         usual = usual_callee(visits, context)
@@ -73,15 +73,10 @@ def _gave_up(visits: Visits, rows: np.ndarray, context: np.ndarray, timed_out: n
     crossing = np.flatnonzero(visits.crosses)
     answer[visits.parent[crossing]] = crossing
     well = np.flatnonzero((answer >= 0) & (visits.status != STATUS_ERROR))
-    order = well[np.lexsort((took[well], context[well]))]
-    n = np.bincount(context[order], minlength=int(context.max(initial=-1)) + 1)
-    first = np.cumsum(n) - n
+    n_contexts = int(context.max(initial=-1)) + 1
 
     def usual(share: float) -> np.ndarray:
-        if not len(order):
-            return np.zeros(len(rows))
-        place = np.minimum(first + ((n - 1) * share).astype("i8"), len(order) - 1)
-        return np.asarray(np.where(n > 0, took[order[place]], 0.0)[context[rows]])
+        return np.asarray(quantile_by(took[well], context[well], n_contexts, share)[context[rows]])
 
     served = (answer[rows] >= 0) & (visits.status[answer[rows]] != STATUS_ERROR)
     within = took[rows] <= usual(_LONGEST_USUAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -26,15 +27,21 @@ _TRIES = 0.1
 class Said:
     """Masks over the visits: failed calls that timed out, of callers that know no address, that were not let in."""
 
+    visits: Visits
     timed_out: np.ndarray
     unresolved: np.ndarray
     refused: np.ndarray
+
+    @cached_property
+    def inherited(self) -> np.ndarray:
+        """The visits that only pass a failure on: see `inherits_failure`."""
+        return inherits_failure(self.visits, self)
 
     @classmethod
     def nothing(cls, visits: Visits) -> Said:
         """Return masks for spans that say nothing."""
         none = np.zeros(len(visits), bool)
-        return cls(none, none, none)
+        return cls(visits, none, none, none)
 
     @classmethod
     def of(cls, visits: Visits, spans: pa.Table) -> Said:
@@ -54,7 +61,7 @@ class Said:
             return found
 
         timed_out, unresolved = (rows(pc.match_substring_regex(text, each)) for each in (_TIMED_OUT, _UNRESOLVED))
-        return cls(timed_out, unresolved & _knows_nobody(visits, unresolved), rows(refused))
+        return cls(visits, timed_out, unresolved & _knows_nobody(visits, unresolved), rows(refused))
 
 
 def _knows_nobody(visits: Visits, unresolved: np.ndarray) -> np.ndarray:
@@ -67,14 +74,14 @@ def _knows_nobody(visits: Visits, unresolved: np.ndarray) -> np.ndarray:
     return np.asarray((lost >= _NEARLY_ALL * np.maximum(n, 1))[visits.service + 1])
 
 
-def inherits_failure(visits: Visits, said: Said | None = None) -> np.ndarray:
+def inherits_failure(visits: Visits, said: Said) -> np.ndarray:
     """Return which visits belong to a stay in a service that made a failing call: what they do is inherited.
 
     So do stays that fail without that call while others of the same operation fail by it: behind an open circuit
     breaker. A call that fails by the caller's own doing is nobody else's failure.
     """
     failed = visits.status == STATUS_ERROR
-    others = failed if said is None else failed & ~(said.unresolved | said.refused)
+    others = failed & ~(said.unresolved | said.refused)
     call = others & np.isin(visits.kind, (KIND_CLIENT, KIND_PRODUCER))
     stays = np.zeros(len(visits), bool)
     stays[visits.entry[call]] = True

@@ -17,7 +17,7 @@ from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER
 from ..onset import Split
 from .finding import Told
 from .star import Star, star_of
-from .visits import MANY_ORPHANS, Visits, keys_of
+from .visits import MANY_ORPHANS, Visits, keys_of, quantile_by
 
 _MS = 1e6
 _PRIOR_VARIANCE = 0.25  # of log milliseconds: standard deviation 0.5
@@ -169,10 +169,7 @@ def _lacks_children(visits: Visits) -> np.ndarray:
         return np.zeros(len(visits), bool)
     children = np.bincount(visits.parent[visits.parent >= 0], minlength=len(visits))
     key, first = keys_of(visits.service, visits.operation)
-    order = np.lexsort((children, key))
-    size = np.bincount(key, minlength=len(first))
-    middle = np.cumsum(size) - size + (size - 1) // 2
-    return np.asarray(children < children[order[middle]][key])
+    return np.asarray(children < quantile_by(children, key, len(first), 0.5)[key])
 
 
 def _answered(visits: Visits) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ...tracer.log_templates import tells_failure, templates
 from ..onset import Split
-from .failed_calls import Said, inherits_failure
+from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
 from .visits import Visits, keys_of
@@ -30,7 +30,7 @@ class LogLines:
         self._visits = visits
         row, item, failing, self._names = _joined(visits, pa.concat_tables([quiet, incident]))
         # What a service writes when its callee fails speaks of the callee.
-        own = ~inherits_failure(visits, said)
+        own = ~(said or Said.nothing(visits)).inherited
         kept = own[row]
         self._presence = Presence.of(visits, visits.path, row[kept], item[kept], among=own, failing=failing[kept])
         written = int((row >= visits.n_quiet).sum())

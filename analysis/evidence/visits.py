@@ -97,6 +97,17 @@ def keys_of(*codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return key, first
 
 
+def quantile_by(values: np.ndarray, group: np.ndarray, n_groups: int, share: float) -> np.ndarray:
+    """Return the lower quantile ``share`` of ``values`` by group, 0 for a group without any; shape (n_groups,)."""
+    found = np.zeros(n_groups)
+    ordered = values[np.lexsort((values, group))]
+    n = np.bincount(group, minlength=n_groups)
+    some = n > 0
+    place = np.cumsum(n) - n + ((n - 1) * share).astype("i8")
+    found[some] = ordered[place[some]]
+    return found
+
+
 def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], alert_ns: int) -> Visits | None:
     """Return the coded visits of two `Links.visits` tables; None when the incident has none near the alert."""
     from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS

@@ -29,6 +29,14 @@ def without(batch: Batch, traces: set[str]) -> Batch:
     return Batch({**batch.tables, "spans": kept}, batch.tally)
 
 
+def once(batch: Batch, seen: set[str]) -> Batch:
+    """Return the batch without the traces that were ``seen``, which from now on holds its own as well."""
+    found = trace_ids(batch)
+    fresh = without(batch, found & seen)
+    seen |= found
+    return fresh
+
+
 def trace_ids(batch: Batch) -> set[str]:
     """Return the ids of the traces in a batch."""
     return set(pc.unique(batch.table("spans")["trace_id"]).to_pylist())

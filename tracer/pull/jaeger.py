@@ -10,7 +10,7 @@ from ..batch import Batch, Tally, concat
 from ..otlp.batches import evened
 from ..readers import jaeger_json, trace_api_json
 from ..window import Window, to_rfc3339
-from .decoding import decoded, trace_ids, without
+from .decoding import decoded, once, trace_ids
 from .prometheus import Progress
 from .server import Access, NotThere, Server
 from .splitting import split
@@ -67,9 +67,7 @@ def _traces(
             if not is_whole:
                 tally.drop("traces beyond the limit", f"{server.base}: {service} in {piece}")
             if batch is not None:
-                found = trace_ids(batch)
-                yield without(batch, found & seen)
-                seen |= found
+                yield once(batch, seen)
             yield Batch(tally=tally)
         on_progress((number + 1) / len(asked))
 

@@ -9,7 +9,7 @@ from ..batch import Batch, Tally, concat
 from ..otlp.batches import evened
 from ..readers import zipkin_json
 from ..window import Window
-from .decoding import decoded, trace_ids, without
+from .decoding import decoded, once, trace_ids
 from .prometheus import Progress
 from .server import Access, Server
 from .splitting import split
@@ -43,9 +43,7 @@ def _traces(server: Server, window: Window, limit: int, on_progress: Progress) -
         if not is_whole:
             tally.drop("traces beyond the limit", f"{server.base}: {piece}")
         if batch is not None:
-            found = trace_ids(batch)
-            yield without(batch, found & seen)
-            seen |= found
+            yield once(batch, seen)
         yield Batch(tally=tally)
         on_progress((piece.end_ns - window.start_ns) / window.duration_ns)
 
