@@ -19,7 +19,6 @@ _REMEDY = "apt-get install -y --no-install-recommends postgresql"
 _SCHEMA = Path(__file__).with_name("shop") / "schema.sql"
 _SETTINGS = (
     "fsync=off",
-    "synchronous_commit=off",
     "shared_buffers=128MB",
     "unix_socket_directories=",
     "jit=off",

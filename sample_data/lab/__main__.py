@@ -46,11 +46,12 @@ def record(
         print(json.dumps(planned.label()))
         return
     from ..recorder import progress
+    from .recorder import check, running_lab
     from .recorder import record as record_incident
-    from .recorder import running_lab
 
     signal.signal(signal.SIGTERM, end)
     try:
+        check(planned)
         with progress() as report, running_lab(seed, report) as lab:
             label = record_incident(lab, planned, out, report)
     except RuntimeError as error:
@@ -65,15 +66,21 @@ def grid(
     baseline: _Baseline = BASELINE_S,
     during: _Fault = FAULT_S,
     recovery: _Recovery = RECOVERY_S,
+    matrix: Annotated[
+        str, typer.Option(help="Which incidents: shipped, or further ones of the test half.")
+    ] = "shipped",
     part: Annotated[str, typer.Option(help="K/N: the Kth of N labs that share the matrix.")] = "1/1",
 ) -> None:
-    """Record every incident of the matrix that is not there yet; labels are printed as JSON lines."""
+    """Record every incident of a matrix that is not there yet; labels are printed as JSON lines."""
     from ..recorder import progress
     from .grid import incidents, part_of, record_all
 
     signal.signal(signal.SIGTERM, end)
     number, _, parts = part.partition("/")
-    planned = incidents(baseline_s=baseline, fault_s=during, recovery_s=recovery)
+    try:
+        planned = incidents(matrix, baseline_s=baseline, fault_s=during, recovery_s=recovery)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--matrix") from error
     planned = part_of(planned, int(number), int(parts))
     try:
         with progress() as report:

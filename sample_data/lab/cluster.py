@@ -45,9 +45,9 @@ class Running:
     children: list[int] = field(default_factory=list)
 
 
-def pods(seed: int = 1) -> list[Pod]:
-    """Return the pods of the lab as ``seed`` names them; replicas are spread over the nodes."""
-    rng = random.Random(f"{seed}/pods")
+def pods() -> list[Pod]:
+    """Return the pods of the lab, the same in every lab; replicas are spread over the nodes."""
+    rng = random.Random("1/pods")
     found: list[Pod] = []
     for service, wired in SERVICES.items():
         revision, version = letters(rng, 10), rng.choice(VERSIONS)
@@ -66,10 +66,10 @@ def letters(rng: random.Random, count: int) -> str:
 class Cluster:
     """Started once for many incidents; must be used from one thread (`Processes`)."""
 
-    def __init__(self, folder: Path, processes: Processes, stack: contextlib.ExitStack, seed: int = 1) -> None:
+    def __init__(self, folder: Path, processes: Processes, stack: contextlib.ExitStack) -> None:
         self.folder, self.processes = folder, processes
         self.network = Network(processes)
-        self.running = {pod.name: Running(pod, folder / pod.name) for pod in pods(seed)}
+        self.running = {pod.name: Running(pod, folder / pod.name) for pod in pods()}
         self.collector_url = ""
         self._packages = node_packages.folder()
         for run in self.running.values():

@@ -19,6 +19,7 @@ from ..postgres import connection_string
 from ..processes import Processes
 from .cluster import ROOT, Cluster, Running, letters, pinned
 from .collector import Collector
+from .dns import NameServer
 from .faults import Fault
 from .monitoring import Exporter, Prometheus
 from .wiring import BROKER, CACHE, DATABASE, ENTRY
@@ -30,10 +31,10 @@ _READY_S = 60.0
 class Lab:
     """Started by `start`, for as many incidents as wanted; everything ends with ``stack``."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack, seed: int = 1) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self.processes = folder, Processes(folder)
         stack.callback(self.processes.kill_all, "postgres")
-        self.cluster = Cluster(folder, self.processes, stack, seed)
+        self.cluster = Cluster(folder, self.processes, stack)
         self.collector = stack.enter_context(Collector(self.cluster.network.collector))
         self.collector_host = self.cluster.network.collector
         self._stack = stack
@@ -93,6 +94,13 @@ class Lab:
     def cache(self) -> redis.Redis:
         """Return a client of our own."""
         return redis.Redis(host=self.cluster.address(CACHE), socket_timeout=2.0)
+
+    @property
+    def names(self) -> NameServer:
+        """The name server; on loopback there is none."""
+        if self.cluster.names is None:
+            raise RuntimeError("there is no name server on loopback")
+        return self.cluster.names
 
     def publish(self, queue: str, body: bytes) -> None:
         """Put a message into a queue."""

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -24,7 +23,7 @@ from ..plan import Pod
 from ..postgres import connection_string
 from ..scrape import Scraper, Target
 from .cluster import MEMORY_LIMIT_BYTES, Cluster, Running
-from .servers import ServerMissing
+from .servers import binary
 from .wiring import BANK, BROKER, CACHE, DATABASE, METRICS_PORT, NODES, SERVICES
 
 SCRAPE_EVERY_S = 2
@@ -217,9 +216,7 @@ class Prometheus:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._targets = cluster.folder / "targets.json"
-        binary = shutil.which("prometheus")
-        if binary is None:
-            raise ServerMissing("the lab needs Prometheus: apt-get install -y --no-install-recommends prometheus")
+        program = binary("prometheus", "prometheus")
         self.refresh()
         config = cluster.folder / "prometheus.json"
         drop = [{"source_labels": ["__name__"], "regex": _DROPPED, "action": "drop"}]
@@ -235,7 +232,7 @@ class Prometheus:
         port = free_port()
         self._url = f"http://127.0.0.1:{port}"
         options = [f"--config.file={config}", f"--storage.tsdb.path={cluster.folder / 'prometheus'}"]
-        cluster.processes.start("prometheus", [binary, *options, f"--web.listen-address=127.0.0.1:{port}"])
+        cluster.processes.start("prometheus", [program, *options, f"--web.listen-address=127.0.0.1:{port}"])
 
     def refresh(self) -> None:
         """Write who is to be scraped."""

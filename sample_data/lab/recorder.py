@@ -23,6 +23,7 @@ from ..effect import Effect, measure, read_requests, to_label
 from ..processes import working_folder
 from ..recorder import add_case
 from .lab import Lab
+from .network import may_use_namespaces
 from .plan import Incident
 
 FOLDER = "recordings"
@@ -42,10 +43,18 @@ def running_lab(seed: int = 1, report: Report = _silent) -> Iterator[Lab]:
     """Yield a lab under load; nothing of it is left afterwards."""
     with working_folder() as folder, contextlib.ExitStack() as stack:
         report("starting the lab", 0.0)
-        lab = Lab(folder, stack, seed)
+        lab = Lab(folder, stack)
         lab.start(seed)
         _pass(lab, _WARM_UP_S, "warming up", report)
         yield lab
+
+
+def check(incident: Incident) -> None:
+    """Raise RuntimeError where this machine does not allow what the incident needs."""
+    needy = [fault.name for fault in incident.faults if fault.needs_namespaces]
+    if needy and not may_use_namespaces():
+        remedy = "run as root with CAP_SYS_ADMIN"
+        raise RuntimeError(f"{incident.case}: {', '.join(needy)} needs namespaces for each pod; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)

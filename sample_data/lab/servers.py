@@ -29,7 +29,8 @@ class ServerMissing(RuntimeError):
     """A server is not installed; the message says how to install it."""
 
 
-def _binary(name: str, package: str) -> str:
+def binary(name: str, package: str) -> str:
+    """Return where a program is; raises ServerMissing with the package to install."""
     found = shutil.which(name)
     if found is None:
         raise ServerMissing(f"the lab needs {name}: apt-get install -y --no-install-recommends {package}")
@@ -57,13 +58,13 @@ def start_cache(cluster: Cluster, run: Running) -> int:
         "--protected-mode",
         "no",
     ]
-    command = [*cluster.network.inside(run.pod.name), _binary("redis-server", "redis-server"), *options]
+    command = [*cluster.network.inside(run.pod.name), binary("redis-server", "redis-server"), *options]
     return cluster.processes.start(run.pod.name, command)
 
 
 def start_broker(cluster: Cluster, run: Running) -> int:
     """Start RabbitMQ in a process namespace of its own, so that its port mapper ends with it."""
-    _binary("rabbitmq-server", "rabbitmq-server")
+    binary("rabbitmq-server", "rabbitmq-server")
     (run.folder / "rabbitmq.conf").write_text(_RABBIT.format(address=cluster.network.address(run.pod.name)))
     (run.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
     environment = {

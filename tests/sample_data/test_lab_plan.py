@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from sample_data.lab.cluster import pods
 from sample_data.lab.faults import KINDS
-from sample_data.lab.grid import ALONE, MATRIX, incidents, missing, part_of
+from sample_data.lab.grid import ALONE, incidents, missing, part_of, record_all
 from sample_data.lab.load import visit
 from sample_data.lab.plan import TEST_TARGETS, plan
+from sample_data.lab.recorder import check
 from sample_data.lab.wiring import SERVICES
 
 ROOT = Path(__file__).parents[2]
@@ -87,13 +88,40 @@ def test_what_cannot_be_is_refused_with_what_can(kind: str, target: str | None, 
         plan(kind, target, 1)
 
 
+def test_test_half_has_forty_incidents_of_fifteen_kinds_and_the_further_ones_are_all_of_it() -> None:
+    further = incidents("further")
+    assert {incident.split for incident in further} == {"test"}
+    tested = [i for i in incidents() + further if i.split == "test" and i.kind != "none"]
+    assert len({incident.case for incident in tested}) == len(tested) >= 40
+    assert len({incident.kind for incident in tested}) >= 15
+
+
+def test_unknown_matrix_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="known: shipped, further"):
+        incidents("large")
+
+
+@pytest.mark.parametrize(
+    "kind", ["partition", "dns-failure", "disk-full", "telemetry-loss", "bad-rollout", "packet-loss"]
+)
+def test_what_would_strike_the_machine_itself_is_refused_without_namespaces(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sample_data.lab.recorder.may_use_namespaces", lambda: False)
+    with pytest.raises(RuntimeError, match=f"{kind} needs namespaces for each pod; run as root"):
+        check(plan(kind))
+    with pytest.raises(RuntimeError, match=f"not recorded: .*{kind} needs namespaces"):
+        record_all(tmp_path, [plan(kind)], lambda _what, _share: None)
+    check(plan("crash"))
+
+
 def test_matrix_has_forty_incidents_of_fifteen_kinds_and_ten_quiet_windows_each_once() -> None:
     planned = incidents()
     kinds = Counter(incident.kind for incident in planned)
     assert kinds.pop("none") == 10
     assert kinds.total() >= 40
     assert len(kinds) >= 25
-    assert len({incident.case for incident in planned}) == len(MATRIX)
+    assert len({incident.case for incident in planned}) == len(planned)
 
 
 def test_split_is_declared_by_target_and_seed() -> None:

@@ -20,7 +20,8 @@ class Fault:
     """One fault at one target. Subclasses set the class attributes and `begin`; they say in one line what happens.
 
     ``targets`` (the first is the default) are services, servers, nodes or edges ``caller->callee``; ``strength`` holds
-    the range of each parameter, from which the seed draws evenly; ``granularity`` is what a label may be precise to.
+    the range of each parameter, from which the seed draws evenly; ``granularity`` is what a label may be precise to;
+    ``needs_namespaces`` tells that it takes a pod's own network or volume.
     """
 
     name: ClassVar[str] = ""
@@ -29,6 +30,8 @@ class Fault:
     strength: ClassVar[dict[str, tuple[float, float]]] = {}
     granularity: ClassVar[str] = "service"
     indicator: ClassVar[str | None] = None
+    # On loopback it would strike this machine's own routes or disk, or nothing.
+    needs_namespaces: ClassVar[bool] = False
 
     def __init__(self, target: str | None, parameters: dict[str, float]) -> None:
         self.target, self.parameters = target, parameters

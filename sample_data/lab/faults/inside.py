@@ -94,6 +94,7 @@ class ClockSkew(Inside):
 
 class BadRollout(Inside):
     name, effect, granularity = "bad-rollout", "exception", "change"
+    needs_namespaces = True  # callers find the new pod by the name server
     meaning = "one replica gets a new version, which fails on a share of the requests"
     targets = ("catalog", "recommendation", "payment", "account", "inventory")
     strength = {"share": (0.6, 0.9)}

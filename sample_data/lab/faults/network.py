@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class _Edge(Fault):
-    granularity = "edge"
+    granularity, needs_namespaces = "edge", True
     targets = (
         "checkout->payment",
         "storefront->catalog",
@@ -65,14 +65,12 @@ class Partition(_Edge):
 
 
 class DnsFailure(Fault):
-    name, granularity = "dns-failure", "pod"
+    name, granularity, needs_namespaces = "dns-failure", "pod", True
     meaning = "the name server answers every query of one pod with SERVFAIL"
     targets = ("checkout", "gateway", "search", "storefront", "cart")
 
     def begin(self, lab: Lab) -> None:
-        if lab.cluster.names:
-            lab.cluster.names.broken.add(lab.cluster.network.address(lab.struck(self).pod.name))
+        lab.names.broken.add(lab.cluster.network.address(lab.struck(self).pod.name))
 
     def end(self, lab: Lab) -> None:
-        if lab.cluster.names:
-            lab.cluster.names.broken.clear()
+        lab.names.broken.clear()

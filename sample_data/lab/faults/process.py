@@ -1,10 +1,7 @@
-"""Faults of a process: it dies, dies again, stops, is told something wrong, or fills its disk."""
+"""Faults of a process: it dies, dies again, stops, is told something wrong, or loses its processors."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..wiring import SERVICES
@@ -84,30 +81,6 @@ class ExpiredCredential(_Config):
     change = {"credential": "expired"}
 
 
-class DiskFull(Fault):
-    name, granularity, indicator = "disk-full", "pod", "disk"
-    meaning = "the pod's volume has no space left"
-    targets = ("invoice",)
-
-    def begin(self, lab: Lab) -> None:
-        with contextlib.suppress(OSError), (self._volume(lab) / "core.dump").open("ab", buffering=0) as file:
-            while True:
-                file.write(os.urandom(65536))
-
-    def step(self, lab: Lab, since_s: float) -> None:
-        self.begin(lab)
-
-    def end(self, lab: Lab) -> None:
-        for name in ("core.dump", "journal"):
-            (self._volume(lab) / name).unlink(missing_ok=True)
-
-    def _volume(self, lab: Lab) -> Path:
-        run = lab.struck(self)
-        return (
-            Path(f"/proc/{run.pid}/root{run.folder}/volume") if lab.cluster.network.isolated else run.folder / "volume"
-        )
-
-
 class NoisyNeighbour(Fault):
     name, granularity, indicator = "noisy-neighbour", "node", "cpu"
     meaning = "other work takes the processors of one node"
@@ -123,7 +96,7 @@ class NoisyNeighbour(Fault):
 
 
 class TelemetryLoss(Fault):
-    name, granularity = "telemetry-loss", "pod"
+    name, granularity, needs_namespaces = "telemetry-loss", "pod", True
     meaning = "the pod cannot reach the collector; the service itself is well"
     targets = ("payment", "catalog", "cart", "account", "review")
     service = None  # type: ignore[assignment]
