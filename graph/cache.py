@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,6 +57,21 @@ def rollups(store: Store, window: Window) -> Rollups:
             _keep(folder, kept)
         parts.append(within(kept, window))
     return merge(told_apart(parts))
+
+
+def refresh(store: Store) -> None:
+    """Roll up the hours that ended lately, so that a ranking reads them, and drop those of which no span is left."""
+    bounds = store.bounds("spans")
+    if bounds is None:
+        return
+    first = _name(Window(bounds.start_ns // HOUR_NS * HOUR_NS, bounds.end_ns))
+    folder = store.path / _FOLDER
+    for older in folder.iterdir() if folder.is_dir() else ():
+        if older.name < first:
+            shutil.rmtree(older, ignore_errors=True)
+    # One clock that is ahead must not move the hours that are asked for.
+    last_hour_ns = min(bounds.end_ns, time.time_ns()) // HOUR_NS * HOUR_NS
+    rollups(store, Window(last_hour_ns - 2 * HOUR_NS, last_hour_ns))
 
 
 def _around(window: Window) -> Window:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -152,13 +152,7 @@ class Privacy:
             return _remove
         if _is_in(name, self.hash):
             return self._hashed
-        if not self.masks:
-            return None
-        if pc.match_substring_regex(pa.scalar(name), _SECRET_NAME).as_py():
-            return _secret
-        if _is_in(name, _PARAMETER_NAMES):
-            return _parameter
-        return _sql if _is_in(name, _SQL_NAMES) else _url if _is_in(name, _URL_NAMES) else _plain
+        return _default_treatment(name) if self.masks else None
 
     def _hashed(self, texts: pa.Array) -> pa.Array:
         def digest(text: str) -> str:
@@ -169,6 +163,16 @@ class Privacy:
 
 
 _BY_DEFAULT: Final = Privacy()
+
+
+@lru_cache(4096)
+def _default_treatment(name: str) -> Callable[[pa.Array], pa.Array]:
+    """Return the mask of an attribute; the same names come with every batch."""
+    if pc.match_substring_regex(pa.scalar(name), _SECRET_NAME).as_py():
+        return _secret
+    if _is_in(name, _PARAMETER_NAMES):
+        return _parameter
+    return _sql if _is_in(name, _SQL_NAMES) else _url if _is_in(name, _URL_NAMES) else _plain
 
 
 def _remove(texts: pa.Array) -> pa.Array:

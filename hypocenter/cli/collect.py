@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from ..graph.live import LiveMetrics
     from ..tracer.collect.config import Settings
     from ..tracer.collect.source import Source
+    from ..tracer.collect.upkeep import Upkeep
     from ..tracer.store import Store
 
 _OFF = "off"
@@ -64,18 +67,38 @@ def collect(
     if alertmanager is not None:
         given["alertmanager"] = alertmanager
     settings = read_settings(config, given)
-    Collector(settings, _sources(settings), refresh=refresh_rollups).run(_tell)
+    Collector(settings, _sources(settings), refresh=Derived.of(settings.upkeep)).run(_tell)
     typer.echo("collect: drained", err=True)
 
 
-def refresh_rollups(store: Store) -> None:
-    """Roll up the hours that ended lately, so that a ranking reads them."""
-    from ..graph.cache import rollups
-    from ..tracer.window import HOUR_NS, Window
+@dataclass
+class Derived:
+    """What the upkeep process keeps fresh beside the store: rollups of past hours, and live metrics of spans."""
 
-    bounds = store.bounds("spans")
-    if bounds is not None:
-        rollups(store, Window(bounds.end_ns - 2 * HOUR_NS, bounds.end_ns // HOUR_NS * HOUR_NS))
+    rollups: bool
+    span_metrics: bool
+    _live: LiveMetrics | None = None
+
+    @classmethod
+    def of(cls, settings: Upkeep) -> Derived | None:
+        """Return what the settings ask for, None for nothing."""
+        wanted = settings.rollups or settings.span_metrics
+        return cls(settings.rollups, settings.span_metrics) if wanted else None
+
+    def __call__(self, store: Store) -> str | None:
+        """Bring it up to date; return the live metrics as OpenMetrics."""
+        if self.rollups:
+            from ..graph.cache import refresh
+
+            refresh(store)
+        if not self.span_metrics:
+            return None
+        if self._live is None:
+            from ..graph.live import LiveMetrics
+
+            self._live = LiveMetrics()
+        self._live.update(store)
+        return self._live.text()
 
 
 def _sources(settings: Settings) -> list[Source]:

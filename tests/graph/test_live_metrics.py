@@ -1,18 +1,21 @@
 """Rollups as one live scrape in Tempo's names: valid OpenMetrics that our own reader reads."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from hypocenter.graph.link import link
+from hypocenter.graph.live import LiveMetrics
 from hypocenter.graph.metrics_text import live_metrics
 from hypocenter.graph.rollup import empty, merge, roll_up
-from hypocenter.tracer.batch import concat
+from hypocenter.tracer.batch import Batch, concat
 from hypocenter.tracer.detect import decode
 from hypocenter.tracer.schema import SPANS
 from hypocenter.tracer.source import Source, decompressed
+from hypocenter.tracer.store import Store
 
 MS = 10**6
 
@@ -73,3 +76,24 @@ def test_prometheus_reads_it() -> None:
     parser = pytest.importorskip("prometheus_client.openmetrics.parser")
     families = {family.name for family in parser.text_string_to_metric_families(live(spans("t")))}
     assert {"traces_service_graph_request", "traces_spanmetrics_calls", "traces_spanmetrics_latency"} <= families
+
+
+def test_sums_grow_by_what_became_a_minute_old_each_span_once(tmp_path: Path) -> None:
+    start = 1_700_000_000 * 10**9
+    now, store = [start], Store(tmp_path / "store", create=True)
+    live = LiveMetrics(lambda: now[0])
+    calls = 'traces_service_graph_request_total{client="web",server="cart",connection_type=""}'
+    found = []
+    for number in range(4):
+        rows = [row | {"start_ns": start + number * 30 * 10**9} for row in spans(f"{number:032x}")]
+        rows = [row | {"span_id": row["span_id"] * 16, "parent_span_id": row["parent_span_id"] and "a" * 16}
+                for row in rows]  # fmt: skip
+        store.append(Batch({"spans": pa.Table.from_pylist(rows, SPANS)}))
+        now[0] += 30 * 10**9
+        live.update(store)
+        found.append([line.rpartition(" ")[2] for line in live.text().splitlines() if line.startswith(calls)])
+    assert found == [[], [], ["1"], ["2"]]
+    now[0] += 3600 * 10**9
+    live.update(store)
+    live.update(store)
+    assert f"{calls} 4" in live.text().splitlines()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypocenter.errors import SourceError
-from hypocenter.graph.cache import rollups
+from hypocenter.graph.cache import refresh, rollups
 from hypocenter.graph.histogram import bucket
 from hypocenter.graph.link import link
 from hypocenter.graph.rollup import SCHEMAS, Rollups, empty, merge, roll_up, to_steps, totals, within
@@ -17,6 +17,7 @@ from hypocenter.graph.slices import roll_up_segments
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SPANS
 from hypocenter.tracer.store import Store
+from hypocenter.tracer.store.prune import prune
 from hypocenter.tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window
 
 SERVER, CLIENT = 2, 3
@@ -206,6 +207,16 @@ def test_damaged_cache_is_made_again(store: Store) -> None:
     edges = next(store.path.glob("rollups/*/*/edges.parquet"))
     edges.write_bytes(b"PAR1")
     assert plain(rollups(store, window)) == expected
+
+
+def test_refresh_keeps_past_hours_and_drops_those_that_were_pruned(store: Store) -> None:
+    for hour in range(3):
+        store.append(Batch({"spans": table(call(f"t{hour}", T0 + hour * HOUR_NS))}), arrived_ns=T0 + hour * HOUR_NS)
+    refresh(store)
+    assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T22", "2023-11-14T23"]
+    prune(store, T0 + HOUR_NS)
+    refresh(store)
+    assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T23"]
 
 
 def test_damaged_segment_is_an_error_that_names_the_cause(tmp_path: Path) -> None:

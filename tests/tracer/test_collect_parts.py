@@ -37,7 +37,7 @@ def test_example_of_the_manual_is_valid_and_names_every_setting(tmp_path: Path) 
     example = page.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "c.yaml").write_text(example)
     settings = read_settings(tmp_path / "c.yaml", {})
-    assert settings.upkeep == Upkeep(30.0, 168.0, 50_000_000_000, True)
+    assert settings.upkeep == Upkeep(30.0, 168.0, 50_000_000_000, True, False)
     sections = [settings, settings.otlp, settings.security, settings.limits, settings.bounds, settings.privacy]
     names = {field.name for section in sections for field in fields(section)} - {"pulled"}
     assert {name for name in names if f"{name}:" not in example} == set()
@@ -126,7 +126,7 @@ def test_one_of_several_collectors_does_the_upkeep(tmp_path: Path) -> None:
     for number in range(8):
         store.append(spans(time.time_ns() - number))
     first, second = Lease(store.path / "upkeep.lease", 60), Lease(store.path / "upkeep.lease", 60)
-    assert one_round(store, settings, first, refreshed.append) == "done"
-    assert one_round(store, settings, second, refreshed.append) == "elsewhere"
+    assert one_round(store, settings, first, refreshed.append).outcome == "done"
+    assert one_round(store, settings, second, refreshed.append).outcome == "elsewhere"
     assert refreshed == [store]
     assert store.segments("spans") == []

@@ -95,7 +95,7 @@ def test_list_in_pages_then_changes_as_they_come(cluster: Cluster, tmp_path: Pat
         cluster.put("configmaps", config_map("new", "7"))
         expected = {"c0": {"x": "0"}, "c1": {"x": "1"}, "c3": {"x": "0"}, "c4": {"x": "0"}, "new": {"x": "7"}}
         until(lambda: sink.now("ConfigMap") == expected)
-        assert set(made.health().values()) == {"watching"}
+        assert set(made.states().values()) == {"watching"}
     assert {row["reason"] for row in sink.rows("events") if row["object_kind"] == "Pod"} == {"Pulled", LISTED}
 
 
@@ -160,7 +160,7 @@ def test_refused_and_absent_kinds_are_told_and_the_rest_goes_on(cluster: Cluster
     config: dict[str, Any] = {"kinds": ["Secret", "HTTPRoute", "ConfigMap"]}
     with serving(cluster, tmp_path) as kubeconfig, collecting(config | {"kubeconfig": kubeconfig}, sink) as made:
         until(lambda: len(sink.now("ConfigMap")) == 5)
-        assert made.health() == {
+        assert made.states() == {
             "secrets": "denied: 403 cannot list secrets",
             "httproutes": "not installed: 404 the server could not find it",
             "configmaps": "watching",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from answering import Answer, serving
 
 from hypocenter.errors import Overloaded, SourceError
 from hypocenter.tracer.batch import Batch, concat
@@ -27,36 +24,6 @@ from hypocenter.tracer.window import SECOND_NS, Window
 
 T = 1_700_000_000
 WINDOW = Window(T * SECOND_NS, (T + 60) * SECOND_NS)
-Answer = Callable[[str, dict[str, str]], tuple[int, Any]]
-
-
-@contextmanager
-def serving(answer: Answer) -> Iterator[str]:
-    """Serve what ``answer`` returns for a path and its parameters: status and JSON, or bytes."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            params = {key: values[0] for key, values in parse_qs(parts.query).items()}
-            status, body = answer(parts.path, params | {"authorization": self.headers.get("Authorization", "")})
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html" if isinstance(body, bytes) else "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def success(result: Any, **more: Any) -> tuple[int, Any]:
@@ -337,7 +304,7 @@ def test_rounds_overlap_and_give_each_row_once_through_failures_and_overload() -
         time.sleep(0.02)
     stop.set()
     running.join(30)
-    assert source.health.failures == {"SourceError": 1}
+    assert source.health().more["reasons"] == {"SourceError": 1}
     assert asked[1].start_ns == asked[0].end_ns - 5 * SECOND_NS == asked[2].start_ns
     times = [t for batch in sink.batches for t in batch.table("points")["time_ns"].to_pylist()]
     assert len(times) == len(set(times)) and min(times) == T * SECOND_NS and len(times) >= 20

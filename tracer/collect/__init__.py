@@ -1,5 +1,5 @@
 """Live telemetry into the store: doors that others push through, sources that pull, one committer for all."""
 
-from .source import Sink, Source
+from .source import Health, Sink, Source
 
-__all__ = ["Sink", "Source"]
+__all__ = ["Health", "Sink", "Source"]

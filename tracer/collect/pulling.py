@@ -27,10 +27,12 @@ class Pulling:
     """Runs sources until `stop`."""
 
     def __init__(self, sources: Sequence[Source], sink: Sink, telemetry: Telemetry) -> None:
-        self._sink, self._telemetry = sink, telemetry
+        self._sink = sink
         self._stop = threading.Event()
-        self._states = {source.name: _State() for source in sources}
+        self._sources = {source.name: source for source in sources}
+        self._states = {name: _State() for name in self._sources}
         self._threads = [threading.Thread(target=self._run, args=(source,), daemon=True) for source in sources]
+        telemetry.observe_sources(self.failures, self.failing)
 
     def start(self) -> None:
         """Start all."""
@@ -44,11 +46,22 @@ class Pulling:
             thread.join(timeout_s)
 
     def facts(self) -> dict[str, dict[str, object]]:
-        """Return the state of each source by name."""
-        return {
-            name: {"state": one.state, "error": one.error, "failures": one.failures}
-            for name, one in self._states.items()
-        }
+        """Return the state of each source by name; one that tries again by itself is ``retrying``, not ``running``."""
+        found: dict[str, dict[str, object]] = {}
+        for name, source in self._sources.items():
+            one, health = self._states[name], source.health()
+            state = "retrying" if one.state == "running" and health.problem else one.state
+            error = one.error if one.state == "waiting after a failure" else health.problem
+            found[name] = {"state": state, "error": error, "failures": one.failures + health.failures, **health.more}
+        return found
+
+    def failures(self) -> dict[str, int]:
+        """Return how often each source failed, whoever tried again."""
+        return {name: self._states[name].failures + one.health().failures for name, one in self._sources.items()}
+
+    def failing(self) -> dict[str, int]:
+        """Return for each source 1 when it fails now, else 0."""
+        return {name: int(fact["state"] not in ("running", "ended")) for name, fact in self.facts().items()}
 
     def _run(self, source: Source) -> None:
         state, wait_s = self._states[source.name], _FIRST_WAIT_S
@@ -60,7 +73,6 @@ class Pulling:
             except Exception as error:  # noqa: BLE001  one source must not end the others, whatever it met
                 state.failures += 1
                 state.state, state.error = "waiting after a failure", str(error) or type(error).__name__
-                self._telemetry.source_failed(source.name)
                 _log.warning("%s: %s", source.name, state.error, exc_info=not isinstance(error, HypocenterError))
             self._stop.wait(wait_s)
             wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)

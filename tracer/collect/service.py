@@ -38,7 +38,8 @@ class Collector:
     sources
         What is pulled or watched besides the doors.
     refresh
-        A function of a module that brings what is derived from the store up to date; called in the upkeep process.
+        Brings what is derived from the store up to date, and may return OpenMetrics for ``/metrics``. It is pickled,
+        and called in the upkeep process.
     open_store
         A function of a module that returns what writes; called in each worker.
     """
@@ -75,11 +76,11 @@ class Collector:
         intake = Intake(settings.store, privacy, settings.bounds, telemetry, self._open_store)
         upkeep = UpkeepProcess(settings.store, settings.upkeep, self._refresh, telemetry.upkeep)
         pulling = Pulling(self._sources, BatchSink(settings.store, privacy, telemetry, self._open_store), telemetry)
-        state = _State(self, intake, pulling)
+        state = _State(self, intake, pulling, upkeep)
         grpc_server, servers, tasks = None, list[HttpServer](), list[asyncio.Task[None]]()
         try:
             grpc_server = self._grpc(intake, telemetry, tokens)
-            servers = self._http(intake, telemetry, tokens, state)
+            servers = self._http(intake, telemetry, tokens, state, lambda: upkeep.last.metrics or "")
             if grpc_server is not None:
                 await grpc_server.start()
             tasks = [await server.start_serving() for server in servers]
@@ -123,7 +124,9 @@ class Collector:
             raise SourceError(f"{address}: cannot listen ({error}); choose another address") from error
         return server
 
-    def _http(self, intake: Intake, telemetry: Telemetry, tokens: Tokens | None, state: Any) -> list[HttpServer]:
+    def _http(
+        self, intake: Intake, telemetry: Telemetry, tokens: Tokens | None, state: Any, derived: Callable[[], str]
+    ) -> list[HttpServer]:
         settings, limits = self._settings, self._settings.limits
         door = otlp_http.application(
             intake,
@@ -135,7 +138,7 @@ class Collector:
         wanted = [
             ("otlp-http", settings.otlp.http, door, settings.security.tls),
             ("zipkin", settings.zipkin.listen, door, settings.security.tls),
-            ("admin", settings.admin, admin.application(telemetry, state), None),
+            ("admin", settings.admin, admin.application(telemetry, state, derived), None),
         ]
         made = []
         for name, address, application, tls in wanted:
@@ -160,8 +163,8 @@ class Collector:
 class _State:
     """What ``/readyz`` answers."""
 
-    def __init__(self, collector: Collector, intake: Intake, pulling: Pulling) -> None:
-        self._collector, self._intake, self._pulling = collector, intake, pulling
+    def __init__(self, collector: Collector, intake: Intake, pulling: Pulling, upkeep: UpkeepProcess) -> None:
+        self._collector, self._intake, self._pulling, self._upkeep = collector, intake, pulling, upkeep
 
     def __call__(self) -> tuple[bool, dict[str, Any]]:
         failure = self._intake.failure
@@ -172,6 +175,7 @@ class _State:
             "store": failure or "ok",
             "doors": self._collector.ports,
             "sources": self._pulling.facts(),
+            "upkeep": {"last": self._upkeep.last.outcome, "error": self._upkeep.last.error},
         }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from hypocenter.errors import Overloaded
 
 from ..batch import Batch
 
-__all__ = ["Overloaded", "Sink", "Source"]
+__all__ = ["Health", "Overloaded", "Sink", "Source"]
 
 
 class Sink(Protocol):
@@ -28,12 +30,25 @@ class Sink(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a source fares: what fails now and is tried again (None: nothing), failures so far, more for ``/readyz``."""
+
+    problem: str | None = None
+    failures: int = 0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Source(Protocol):
     """Something that is pulled or watched; it runs in a thread of its own."""
 
     @property
     def name(self) -> str:
         """What it is called in ``/readyz``, ``/metrics`` and messages."""
+        ...
+
+    def health(self) -> Health:
+        """Return how it fares now; called from other threads."""
         ...
 
     def run(self, sink: Sink, stop: threading.Event) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from .request import Work
 
@@ -32,7 +33,6 @@ class Telemetry:
         self._rejected = make("hypocenter.collect.rejected", description="items not stored, by reason")
         self._repaired = make("hypocenter.collect.repaired", description="items mended or masked, by reason")
         self._deaths = make("hypocenter.collect.worker.deaths", description="workers that died and were replaced")
-        self._failures = make("hypocenter.collect.source.failures", description="failures of a source")
         self._upkeep = make("hypocenter.collect.upkeep.runs", description="runs of upkeep, by outcome")
         seconds = self._meter.create_histogram
         self._latency = seconds("hypocenter.collect.commit.duration", unit="s", description="a commit, by step")
@@ -64,10 +64,6 @@ class Telemetry:
         """Count a worker that died."""
         self._deaths.add(1)
 
-    def source_failed(self, name: str) -> None:
-        """Count a failure of a source."""
-        self._failures.add(1, {"source": name})
-
     def upkeep(self, outcome: str) -> None:
         """Count a run of upkeep."""
         self._upkeep.add(1, {"outcome": outcome})
@@ -81,9 +77,26 @@ class Telemetry:
         self._meter.create_observable_gauge("hypocenter.collect.queue.size", [measured(0)], unit="By")
         self._meter.create_observable_gauge("hypocenter.collect.queue.requests", [measured(1)])
 
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def observe_sources(
+        self, failures: Callable[[], Mapping[str, int]], failing: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Let the failures of each source, and whether it fails now, be read whenever the metrics are."""
+
+        def each(read: Callable[[], Mapping[str, int]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+            return lambda _options: [Observation(value, {"source": name}) for name, value in read().items()]
+
+        make = self._meter
+        make.create_observable_counter(
+            "hypocenter.collect.source.failures", [each(failures)], description="failures of a source"
+        )
+        make.create_observable_gauge(
+            "hypocenter.collect.source.failing", [each(failing)], description="1 while a source fails"
+        )
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in the format that an ``Accept`` header asks for, OpenMetrics or older, and its type."""
+        write, content_type = choose_encoder(accept)
+        return write(self._registry), content_type
 
     def close(self) -> None:
         """Stop measuring."""

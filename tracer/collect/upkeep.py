@@ -1,13 +1,15 @@
-"""Upkeep of the store in the background, in a process of its own: compaction, retention, rollups kept warm."""
+"""Upkeep of the store in the background, in a process of its own: compaction, retention, what is derived kept fresh."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,50 +23,78 @@ from ..store.prune import prune, prune_to_size
 from ..window import HOUR_NS
 from .lease import Lease
 
+_log = logging.getLogger(__name__)
 _processes = multiprocessing.get_context("spawn")
-Refresh = Callable[[Store], None]
+# Brings what is derived from the store up to date; returns what ``/metrics`` shows of it as OpenMetrics, or None.
+Refresh = Callable[[Store], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """How often, and what is kept: ``None`` is everything. The lease lasts three rounds."""
+    """How often, what is kept (``None`` is everything), what is derived. The lease lasts three rounds."""
 
     every_s: float = 30.0
     keep_hours: float | None = None
     keep_bytes: int | None = None
     rollups: bool = True
+    span_metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round came to: ``done``, ``elsewhere`` (another collector does it), ``failed`` or ``died``."""
+
+    outcome: str
+    error: str | None = None
+    metrics: str | None = None
 
 
 class UpkeepProcess:
-    """The process seen from outside."""
+    """The process seen from outside; one that died is started again after a round's time."""
 
     def __init__(self, path: Path, settings: Upkeep, refresh: Refresh | None, told: Callable[[str], None]) -> None:
-        self._pipe, inner = _processes.Pipe()
-        self._process = _processes.Process(target=run, args=(inner, path, settings, refresh), daemon=True)
-        self._process.start()
-        inner.close()
-        self._told = told
+        self._arguments, self._every_s, self._told = (path, settings, refresh), settings.every_s, told
+        self.last = Round("starting")
+        self._died_at: float | None = None
+        self._start()
 
     def look(self) -> None:
-        """Pass on the outcomes of the rounds since the last look."""
+        """Take note of the rounds since the last look, and start the process again if it died."""
+        if self._died_at is not None:
+            if time.monotonic() - self._died_at > self._every_s:
+                self._died_at = None
+                self._start()
+            return
         try:
             while self._pipe.poll():
-                self._told(orjson.loads(self._pipe.recv_bytes())["outcome"])
+                self._note(Round(**orjson.loads(self._pipe.recv_bytes())))
         except (EOFError, OSError):
-            self._told("died")
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.is_alive()
+            self._died_at = time.monotonic()
+            self._end(1)
+            self._note(Round("died", f"the process ended with {self._process.exitcode}"))
 
     def stop(self) -> None:
         """End it; what it was at is atomic."""
+        self._end(10)
+
+    def _start(self) -> None:
+        self._pipe, inner = _processes.Pipe()
+        self._process = _processes.Process(target=run, args=(inner, *self._arguments), daemon=True)
+        self._process.start()
+        inner.close()
+
+    def _end(self, timeout_s: float) -> None:
         self._pipe.close()
-        self._process.join(10)
+        self._process.join(timeout_s)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def _note(self, found: Round) -> None:
+        if found.error is not None and found.error != self.last.error:
+            _log.warning("upkeep %s: %s", found.outcome, found.error)
+        self.last = found
+        self._told(found.outcome)
 
 
 def run(pipe: Connection, path: Path, settings: Upkeep, refresh: Refresh | None) -> None:
@@ -83,23 +113,32 @@ def run(pipe: Connection, path: Path, settings: Upkeep, refresh: Refresh | None)
             return
         wait_s = settings.every_s
         try:
-            pipe.send_bytes(orjson.dumps({"outcome": one_round(Store(path), settings, lease, refresh)}))
+            pipe.send_bytes(orjson.dumps(asdict(one_round(Store(path), settings, lease, refresh))))
         except OSError:
             return
 
 
-def one_round(store: Store, settings: Upkeep, lease: Lease, refresh: Refresh | None) -> str:
-    """Do what is due; return ``done``, ``elsewhere`` (another collector does it) or ``failed``."""
+def one_round(store: Store, settings: Upkeep, lease: Lease, refresh: Refresh | None) -> Round:
+    """Do what is due; a step that fails does not keep the others from being done."""
+    # Retention comes first: on a full disk it makes the room that the others need.
+    steps: list[Callable[[], object]] = []
+    if settings.keep_hours is not None:
+        steps.append(partial(prune, store, time.time_ns() - round(settings.keep_hours * HOUR_NS)))
+    if settings.keep_bytes is not None:
+        steps.append(partial(prune_to_size, store, settings.keep_bytes))
+    steps.append(partial(compact, store, live=True))
+    metrics: str | None = None
+    errors = []
     try:
         if not lease.hold():
-            return "elsewhere"
-        compact(store, live=True)
-        if settings.keep_hours is not None:
-            prune(store, time.time_ns() - round(settings.keep_hours * HOUR_NS))
-        if settings.keep_bytes is not None:
-            prune_to_size(store, settings.keep_bytes)
-        if settings.rollups and refresh is not None:
-            refresh(store)
-    except (HypocenterError, OSError):
-        return "failed"
-    return "done"
+            return Round("elsewhere")
+        for step in steps:
+            try:
+                step()
+            except HypocenterError as error:
+                errors.append(str(error))
+        if refresh is not None:
+            metrics = refresh(store)
+    except (HypocenterError, OSError) as error:
+        errors.append(str(error))
+    return Round("failed", "; ".join(errors), metrics) if errors else Round("done", None, metrics)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -21,6 +22,9 @@ from hypocenter.errors import SourceError
 
 from ..privacy import Privacy
 from .request import Accepted, Refused, Request, Work
+
+if TYPE_CHECKING:
+    from .commit import Committer
 
 # Requests that unfold to more than this kill their worker, not the machine.
 _MEMORY_BYTES = 3 << 30
@@ -86,7 +90,7 @@ def run(pipe: Connection, path: Path, rules: tuple[Any, ...], open_store: Callab
     except SourceError as error:
         pipe.send_bytes(orjson.dumps({"error": str(error), "retryable": error.retryable}))
         return
-    _warm_up()
+    _warm_up(committer)
     gc.freeze()
     pipe.send_bytes(b"{}")
     while True:
@@ -103,12 +107,26 @@ def run(pipe: Connection, path: Path, rules: tuple[Any, ...], open_store: Callab
             return
 
 
-def _warm_up() -> None:
-    """Decode something, so that the first request does not pay for the imports."""
-    from ..otlp.decode import decode
+def _warm_up(committer: Committer) -> None:
+    """Do with a request of each kind all but the storing: a lone first request must not pay for imports."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    for kind in ("traces", "metrics", "logs"):
-        decode(kind, b"")
+    from ..otlp.decode import decode
+    from ..store.segment import write
+
+    traces, metrics, logs = ExportTraceServiceRequest(), ExportMetricsServiceRequest(), ExportLogsServiceRequest()
+    span = traces.resource_spans.add().scope_spans.add().spans.add(trace_id=bytes(15) + b"1", span_id=bytes(7) + b"1")
+    span.attributes.add(key="url.full").value.string_value = "1"
+    gauge = metrics.resource_metrics.add().scope_metrics.add().metrics.add(name="warm").gauge
+    gauge.data_points.add(time_unix_nano=1, as_int=1)
+    logs.resource_logs.add().scope_logs.add().log_records.add(time_unix_nano=1).body.string_value = "warm"
+    for kind, request in (("traces", traces), ("metrics", metrics), ("logs", logs)):
+        batch = committer.prepared([decode(kind, request.SerializeToString())], Work())
+        for signal_name, table in batch.tables.items():
+            if table.num_rows:
+                write(Path(os.devnull), signal_name, table, {})
 
 
 def _told(outcome: Accepted | Exception) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from hypocenter.errors import HypocenterError, SourceError
 
 from ..batch import Tally
-from ..collect.source import Sink
+from ..collect.source import Health, Sink
 from ..privacy import Privacy
 from .api import Api
 from .kinds import BY_NAME, CLUSTER_WIDE, KINDS, Kind
@@ -74,7 +74,13 @@ class Kubernetes:
             for thread in threads:
                 self._write_rest(sink, thread, stop)
 
-    def health(self) -> dict[str, str]:
+    def health(self) -> Health:
+        """Return what hinders a watch, how often one broke off, and the states of all."""
+        hindered = [watch for watch in self.watches if watch.state in ("denied", "retrying")]
+        problem = f"{hindered[0].kind.plural}: {hindered[0].problem}" if hindered else None
+        return Health(problem, sum(watch.restarts for watch in self.watches), {"watches": self.states()})
+
+    def states(self) -> dict[str, str]:
         """Return, by kind, how its watch does: its state, and the reason when it is not ``watching``."""
         return {
             watch.kind.plural + (f" in {watch.namespace}" if watch.namespace else ""): watch.state

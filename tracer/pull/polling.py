@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
@@ -15,7 +14,8 @@ import pyarrow.compute as pc
 from hypocenter.errors import HypocenterError, Overloaded
 
 from ..batch import Batch, Tally
-from ..window import MINUTE_NS, SECOND_NS, Window
+from ..collect.source import Health
+from ..window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
 from .alertmanager import Alert, firing_in, read_alerts, to_batch
 from .seen import Seen
 from .server import Access, Server
@@ -32,21 +32,21 @@ _TRACE_NS: Final = 10 * MINUTE_NS
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Health:
-    """How a source fares: failures by reason (the error's class), the last error's text, until when all was pulled."""
-
-    failures: Counter[str] = field(default_factory=Counter)
-    last_error: str | None = None
-    pulled_until_ns: int | None = None
-
-
 class Rounds:
     """Runs a round every ``interval_s``; one that fails is tried again after a pause that doubles up to a minute."""
 
     def __init__(self, name: str, interval_s: float) -> None:
-        self.name, self.health = name, Health()
+        self.name = name
         self._interval_s = interval_s
+        self._failures: Counter[str] = Counter()
+        self._problem: str | None = None
+        self._pulled_until_ns: int | None = None
+
+    def health(self) -> Health:
+        """Return the error of the last round, the failures by the error's class, and until when all was pulled."""
+        until = None if self._pulled_until_ns is None else to_rfc3339(self._pulled_until_ns)
+        more = {"reasons": dict(self._failures), "pulled_until": until}
+        return Health(self._problem, self._failures.total(), more)
 
     def _repeat(self, work: Callable[[], bool], stop: threading.Event) -> None:
         """Call ``work`` until stopped; it returns whether more waits, so that it is called again at once."""
@@ -54,11 +54,11 @@ class Rounds:
         while not stop.is_set():
             try:
                 pause_s = 0.0 if work() else self._interval_s
-                in_a_row, self.health.last_error = 0, None
+                in_a_row, self._problem = 0, None
             except HypocenterError as error:
                 in_a_row += 1
-                self.health.failures[type(error).__name__] += 1
-                self.health.last_error = str(error)
+                self._failures[type(error).__name__] += 1
+                self._problem = str(error)
                 pause_s = min(_LONGEST_PAUSE_S, 2.0 ** min(in_a_row - 1, 10))
                 if in_a_row == 1:
                     _log.warning("%s: %s", self.name, error)
@@ -115,7 +115,7 @@ class PullSource(Rounds):
             if not put(sink, rows, stop):
                 return False
             self._seen.add(keys)
-        self.health.pulled_until_ns = end_ns
+        self._pulled_until_ns = end_ns
         is_behind = end_ns < now_ns
         self._from_ns = max(self._from_ns, end_ns - self._overlap_ns)
         self._seen.forget(self._from_ns - _TRACE_NS)
@@ -169,7 +169,7 @@ class AlertSource(Rounds):
         if put(sink, batch, stop):
             self._seen.add(keys)
             self._firing = {key: alert for key, alert in listed.items() if alert.end_ns is None}
-            self.health.pulled_until_ns = now_ns
+            self._pulled_until_ns = now_ns
         return False
 
 

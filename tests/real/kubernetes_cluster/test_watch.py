@@ -45,7 +45,7 @@ def test_the_collectors_account_sees_every_kind_and_no_value_of_a_secret(
     plane.apply(named("v1", "Secret", "password", namespace, stringData={"key": CANARY}))
     with watching(plane, tmp_path, token) as watch:
         plane.wait(lambda: "password" in watch.current("Secret", namespace), "the Secret")
-        health = watch.source.health()
+        health = watch.source.states()
         row = watch.current("Secret", namespace)["password"]
     states = {kind: told.split(":")[0] for kind, told in health.items()}
     assert states == {kind.plural: "not installed" if kind.optional else "watching" for kind in KINDS}
@@ -59,8 +59,8 @@ def test_a_kind_that_may_not_be_read_is_told_and_the_rest_goes_on(
 ) -> None:
     plane.kubectl("delete", "clusterrolebinding", "hypocenter-collector-secrets")
     with watching(plane, tmp_path, token, kinds=["Secret", "Pod"]) as watch:
-        assert watch.source.health()["secrets"].startswith("denied: ")
-        assert watch.source.health()["pods"] == "watching"
+        assert watch.source.states()["secrets"].startswith("denied: ")
+        assert watch.source.states()["pods"] == "watching"
         plane.wait(lambda: "Secret" in (watch.versions().denied or {}), "the refusal in the store")
 
 

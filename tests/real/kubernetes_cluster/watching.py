@@ -49,7 +49,7 @@ def watching(plane: ControlPlane, folder: Path, token: str | None = None, **conf
     thread = threading.Thread(target=found.source.run, args=(found, stop))
     thread.start()
     try:
-        plane.wait(found.source.is_ready, f"the watch; it says {found.source.health()}", 60)
+        plane.wait(found.source.is_ready, f"the watch; it says {found.source.states()}", 60)
         yield found
     finally:
         stop.set()
