@@ -85,11 +85,7 @@ class ServiceJoin:
         siblings: dict[str, str] = {}
         pods = self.cluster.of("Pod")
         for pod in pods:
-            by = self.speakers
-            told = (
-                by.by_uid.get(pod.uid) or by.by_name.get((pod.namespace, pod.name)) or by.by_name.get((None, pod.name))
-            )
-            if told:
+            if told := self._told(pod):
                 found[pod.uid] = told
                 siblings.setdefault(self.cluster.root(pod).uid, told)
         for pod in pods:
@@ -117,13 +113,33 @@ class ServiceJoin:
         return services
 
     def _by_convention(self, found: Object) -> str:
-        """Return the first name, in the order of the conventions, that the telemetry knows; else the first name."""
+        """Return the first name, in the order of the conventions, that the telemetry knows; else the first name.
+
+        A name that only pods of other namespaces speak as is theirs: staging may have a web as well.
+        """
         names = list(self._names(found))
         for name in names:
             for spelled in (name, f"{found.namespace}/{name}"):
-                if spelled in self.speakers.services:
+                if spelled in self.speakers.services and not self._is_others(spelled, found):
                     return spelled
-        return names[0]
+        return f"{found.namespace}/{names[0]}" if self._is_others(names[0], found) else names[0]
+
+    def _is_others(self, service: str, found: Object) -> bool:
+        spoken = self._spoken_in.get(service)
+        return bool(spoken) and found.namespace not in spoken
+
+    @cached_property
+    def _spoken_in(self) -> dict[str, set[str | None]]:
+        """The namespaces of the pods that telemetry itself names as a service's."""
+        found: dict[str, set[str | None]] = {}
+        for pod in self.cluster.of("Pod"):
+            if told := self._told(pod):
+                found.setdefault(told, set()).add(pod.namespace)
+        return found
+
+    def _told(self, pod: Object) -> str | None:
+        by = self.speakers
+        return by.by_uid.get(pod.uid) or by.by_name.get((pod.namespace, pod.name)) or by.by_name.get((None, pod.name))
 
     def _names(self, found: Object) -> Iterator[str]:
         chain = [found]

@@ -1,4 +1,4 @@
-"""What a person asks a store besides its graph and a ranking: traces, metrics, events and symptoms as frames."""
+"""What a person asks a store besides its graph and a ranking: traces, metrics, events, changes, symptoms as frames."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .analysis.changes import changes as read_changes
 from .analysis.metrics import to_metrics
 from .analysis.symptom import find_symptoms
-from .errors import SourceError
+from .errors import GraphError, SourceError
 from .graph.cache import rollups
+from .graph.kubernetes import History
+from .graph.kubernetes_start import PodStart
+from .graph.kubernetes_start import pod_start as start_of
 from .semconv import STATUS_ERROR
-from .tracer.window import Window
+from .tracer.window import HOUR_NS, Window
 
 if TYPE_CHECKING:
     from .tracer.store import Store
@@ -138,6 +142,46 @@ def events(store: Store, window: Window) -> pd.DataFrame:
     frame = store.read("events", window, columns).to_pandas().sort_values("time_ns", kind="stable", ignore_index=True)
     frame.insert(0, "time", _utc(frame.pop("time_ns")))
     return frame
+
+
+def changes(store: Store, window: Window, onset_ns: int | None = None, symptom: str | None = None) -> pd.DataFrame:
+    """Return a row per change of a Kubernetes object: time (UTC), object, verb, by, services and what differs.
+
+    With an onset or a symptom the closest comes first (`hypocenter.analysis.changes.changes`), else in order of time.
+    """
+    found = read_changes(store, window, onset_ns, symptom)
+    rows = [
+        (one.time_ns, one.found.key, one.verb, one.by, ", ".join(services), "; ".join(map(str, one.differences)))
+        for one, services in found
+    ]
+    frame = pd.DataFrame(rows, columns=["time", "object", "verb", "by", "services", "differences"])
+    return frame.assign(time=_utc(frame.time))
+
+
+def cluster_history(store: Store, at_ns: int | None = None) -> tuple[History, int]:
+    """Return the history of the hour before a time, by default the last that is known, and that time.
+
+    SourceError says how to get objects of a cluster where the store holds none.
+    """
+    held = store.bounds("objects") or store.bounds("points")
+    if held is None:
+        how = f"hypocenter ingest objects.json --store {store.path}, or hypocenter collect --kubernetes"
+        raise SourceError(f"{store.path}: holds no Kubernetes objects; add some with: {how}")
+    ends = [held.end_ns, *(bound.end_ns for bound in [store.bounds("events")] if bound is not None)]
+    at_ns = max(ends) - 1 if at_ns is None else at_ns
+    history = History.read(store, Window(max(at_ns - HOUR_NS, 0), at_ns + 1))
+    if not history.versions:
+        raise SourceError(f"{store.path}: holds no Kubernetes objects of that time; what it holds ends at {held}")
+    return history, at_ns
+
+
+def pod_start(store: Store, name: str, namespace: str | None = None, at_ns: int | None = None) -> PodStart:
+    """Return how a pod started, as known at a time; GraphError when there is none of the name."""
+    history, at_ns = cluster_history(store, at_ns)
+    pods = [pod for pod in history.at(at_ns).of("Pod") if pod.name == name and namespace in (None, pod.namespace)]
+    if not pods:
+        raise GraphError(f"no pod {name} at this time; see: hypocenter cluster --layer placement")
+    return start_of(history, pods[0])
 
 
 def _regex(name: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .analysis.ranking import Ranking
     from .graph.dependency_graph import DependencyGraph
     from .graph.diff import GraphDiff
+    from .graph.kubernetes_start import PodStart
     from .tracer.store import Store
 
 # "-30m", RFC 3339, seconds since the epoch (or ms, us, ns, told by magnitude), datetime or pandas Timestamp.
@@ -150,6 +151,29 @@ class Session:
         from .questions import events
 
         return events(self.store, self._window(since, until) or self._bounds())
+
+    def changes(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        at: Moment | None = None,
+        symptom: str | None = None,
+    ) -> pd.DataFrame:
+        """Return what was changed in the cluster in a window, by default in all: a row per change of an object.
+
+        With the onset ``at`` or the service that hurts the closest comes first; see `hypocenter.questions.changes`.
+        """
+        from .questions import changes
+
+        window = self._window(since, until) or self._bounds()
+        return changes(self.store, window, None if at is None else moment_ns(at), symptom)
+
+    def pod_start(self, pod: str, namespace: str | None = None, at: Moment | None = None) -> PodStart:
+        """Return how a pod started, stage by stage, and the one that it is stuck at with its component."""
+        from .questions import pod_start
+
+        return pod_start(self.store, pod, namespace, None if at is None else moment_ns(at))
 
     def rank(
         self,

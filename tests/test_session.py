@@ -13,9 +13,11 @@ import pytest
 import small_incident as small
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes_objects import at, condition, pod
+from kubernetes_shop import Snapshot, changed, rows, shop
 
 import hypocenter as hc
-from hypocenter.errors import CaseError, SourceError
+from hypocenter.errors import CaseError, GraphError, SourceError
 from hypocenter.session import Moment, RankedIncident, moment_ns
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.store import Store
@@ -214,3 +216,41 @@ def test_explain_tells_what_speaks_for_a_candidate(incident: RankedIncident) -> 
     assert by_place.text.tolist() == [e.text for e in (*first.evidence_for, *first.evidence_against)]
     with pytest.raises(CaseError, match="no candidate 'nobody'; there are"):
         incident.explain("nobody")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> hc.Session:
+    """Return a session on a cluster whose ConfigMap was edited, and whose new pod waits for its image."""
+
+    def edit(objects: Snapshot) -> None:
+        objects["ConfigMap/cart-config"]["data"]["timeout"] = "1s"
+        waiting = {"name": "app", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
+        conditions = [condition("PodScheduled", True, 101)]
+        objects["new"] = pod("cart-new", started=100, phase="Pending", conditions=conditions, statuses=[waiting])
+
+    store = Store(tmp_path_factory.mktemp("cluster") / "store", create=True)
+    store.append(rows([(0, shop()), (100, changed(shop(), edit))]))
+    return hc.open(store.path)
+
+
+def test_changes_of_the_cluster_are_told_with_what_differs(cluster: hc.Session) -> None:
+    found = cluster.changes(at=at(110))
+    assert found.drop(columns="time").to_dict("records") == [
+        {
+            "object": "ConfigMap/shop/cart-config",
+            "verb": "changed",
+            "by": None,
+            "services": "cart",
+            "differences": "data.timeout: 5s -> 1s",
+        }
+    ]
+    assert found.time[0] == pd.Timestamp(at(100), tz="UTC")
+    assert cluster.changes(at(0), at(50)).empty
+
+
+def test_start_of_a_pod_names_what_is_stuck(cluster: hc.Session) -> None:
+    start = cluster.pod_start("cart-new")
+    assert start.stuck is not None
+    assert (start.stuck.name, start.stuck.component, start.stuck.note) == ("images", "kubelet, registry", "not found")
+    with pytest.raises(GraphError, match="no pod cart-old"):
+        cluster.pod_start("cart-old")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,8 +15,7 @@ from ...tracer.window import Window
 from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split
 from .finding import Told
 from .kubernetes_causes import Finding, causes
-from .kubernetes_rules.rule import container_spec, kubectl
-from .kubernetes_rules.throttling import throttled
+from .kubernetes_measured import measured
 
 if TYPE_CHECKING:
     from ..case import Case
@@ -27,7 +25,6 @@ _BEFORE_NS, _AFTER_NS = 60 * SECOND_NS, 10 * SECOND_NS
 _FADES_BEFORE_NS, _FADES_AFTER_NS = 300 * SECOND_NS, 60 * SECOND_NS
 # A change explains something only where something hurts.
 _CHANGE_ALONE_NATS = 1.0
-_THROTTLED_NATS = 4.0
 
 
 def history_of(case: Case) -> History:
@@ -57,25 +54,9 @@ def _findings(case: Case, history: History, problems: list[str] | None) -> list[
     speakers = Speakers.of(case.baseline, case.telemetry, services=case.call_graph.nodes)
     calls = [(str(a), str(b)) for a, b in case.call_graph.edges]
     found = causes(history, speakers, calls, _heard_ns(case), problems)
-    found += _held_back(case, history, speakers)
+    series, points = case.telemetry.table("series"), case.telemetry.table("points")
+    found += measured(history, ServiceJoin(history.whole, speakers), series, points)
     return sorted(found, key=lambda f: (f.is_context, -f.nats, f.onset_ns, f.entity, f.rule))
-
-
-def _held_back(case: Case, history: History, speakers: Speakers) -> Iterator[Finding]:
-    """Yield the pods that reach their CPU limit, which metrics tell and no object."""
-    pods = {(pod.namespace, pod.name): pod for pod in history.whole.of("Pod")}
-    join = ServiceJoin(history.whole, speakers)
-    for one in throttled(case.telemetry.table("series"), case.telemetry.table("points")):
-        pod = pods.get((one.namespace, one.pod)) or next((p for (_, name), p in pods.items() if name == one.pod), None)
-        if pod is None:
-            continue
-        limit = ((container_spec(pod, one.container).get("resources") or {}).get("limits") or {}).get("cpu")
-        at = f" at its limit of {limit}" if limit else ""
-        shares = f"in {one.since:.0%} of its periods, {one.before:.0%} before"
-        text = f"Pod {pod.name} container {one.container} is held back{at} {shares}"
-        services = (join.of_pod[pod.uid],)
-        command = kubectl("describe", pod)
-        yield Finding("CPU throttled", pod.name, "pod", pod, services, one.onset_ns, text, command, _THROTTLED_NATS)
 
 
 def _heard_ns(case: Case) -> int:

@@ -40,8 +40,15 @@ def collect(
     jaeger: Annotated[str | None, typer.Option(help="URL of a Jaeger to pull traces from.")] = None,
     tempo: Annotated[str | None, typer.Option(help="URL of a Tempo to pull traces from.")] = None,
     alertmanager: Annotated[str | None, typer.Option(help="URL of an Alertmanager to pull alerts from.")] = None,
+    kubernetes: Annotated[
+        bool,
+        typer.Option("--kubernetes", help="Watch the objects of the cluster that this runs in, or of --kubeconfig."),
+    ] = False,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="The cluster to watch; says --kubernetes as well.", dir_okay=False)
+    ] = None,
 ) -> None:
-    """Take OTLP and Zipkin, pull what is configured, and store it durably, until SIGTERM or Ctrl-C.
+    """Take OTLP and Zipkin, watch and pull what is configured, and store it durably, until SIGTERM or Ctrl-C.
 
     Says the address of each door on standard error once it serves. Port 0 takes a free one. Several collectors may
     share a store.
@@ -66,6 +73,8 @@ def collect(
             given[name] = url
     if alertmanager is not None:
         given["alertmanager"] = alertmanager
+    if kubernetes or kubeconfig is not None:
+        given["kubernetes"] = {} if kubeconfig is None else {"kubeconfig": str(kubeconfig)}
     settings = read_settings(config, given)
     Collector(settings, _sources(settings), refresh=Derived.of(settings.upkeep)).run(_tell)
     typer.echo("collect: drained", err=True)

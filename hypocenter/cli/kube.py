@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..graph.kubernetes import Cluster, History, Object
+    from ..graph.kubernetes import Cluster, History
+    from ..graph.kubernetes_start import PodStart
     from ..tracer.store import Store
-
-# What a cluster did before a time explains its state at it.
-_LOOK_BACK_NS = 3600 * 10**9
 
 
 def cluster(
@@ -31,22 +29,25 @@ def cluster(
 ) -> None:
     """Print the Kubernetes objects at a time: how many, what is wrong, their layers, paths, and pod starts."""
     from ..graph.kubernetes_layers import LAYERS
+    from ..questions import cluster_history, pod_start
     from ..tracer.store import Store
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if layer is not None and layer not in LAYERS:
         raise typer.BadParameter(f"expected {', '.join(LAYERS)}, not {layer!r}", param_hint="--layer")
-    history, at_ns = _history(Store(store), at)
+    opened = Store(store)
+    time_ns = None if at is None else _time(at, "--at")
+    history, at_ns = cluster_history(opened, time_ns)
     found = history.at(at_ns)
     if pod is not None:
-        shown = _start(history, found, pod, namespace)
+        shown = _start(pod_start(opened, pod, namespace, time_ns))
     elif host is not None:
         shown = _paths(found, host)
     elif layer is not None:
         shown = _layer(found, layer, namespace)
     else:
-        shown = _overview(history, found, namespace)
+        shown = _overview(opened, history, found, namespace)
     _say(shown, output)
 
 
@@ -96,23 +97,6 @@ def changes(
     _say((rows, lines), output)
 
 
-def _history(store: Store, at: str | None) -> tuple[History, int]:
-    from ..errors import SourceError
-    from ..graph.kubernetes import History
-    from ..tracer.window import Window
-
-    held = store.bounds("objects") or store.bounds("points")
-    if held is None:
-        how = f"hypocenter ingest objects.json --store {store.path}, or hypocenter collect with its kubernetes section"
-        raise SourceError(f"{store.path}: holds no Kubernetes objects; add some with: {how}")
-    ends = [held.end_ns, *(bound.end_ns for bound in [store.bounds("events")] if bound is not None)]
-    at_ns = max(ends) - 1 if at is None else _time(at, "--at")
-    history = History.read(store, Window(max(at_ns - _LOOK_BACK_NS, 0), at_ns + 1))
-    if not history.versions:
-        raise SourceError(f"{store.path}: holds no Kubernetes objects of that time; what it holds ends at {held}")
-    return history, at_ns
-
-
 def _time(text: str, flag: str) -> int:
     from ..tracer.window import parse_time
 
@@ -122,15 +106,21 @@ def _time(text: str, flag: str) -> int:
         raise typer.BadParameter(str(error), param_hint=flag) from error
 
 
-def _overview(history: History, found: Cluster, namespace: str | None) -> tuple[Any, list[str]]:
+def _overview(store: Store, history: History, found: Cluster, namespace: str | None) -> tuple[Any, list[str]]:
     from ..analysis.evidence.kubernetes_causes import find_causes
+    from ..analysis.evidence.kubernetes_measured import read_measured
     from ..tracer.window import to_rfc3339
 
     counts = {
         kind: sum(namespace in (None, o.namespace) for o in objects) for kind, objects in sorted(found.by_kind.items())
     }
     counts = {kind: count for kind, count in counts.items() if count}
-    told = [f for f in find_causes(history) if namespace in (None, f.found.namespace)]
+    told = [
+        f
+        for f in (*find_causes(history), *read_measured(store, history))
+        # What belongs to no namespace may be why one suffers.
+        if namespace is None or f.found.namespace in (None, namespace)
+    ]
     rows = {
         "at": to_rfc3339(found.at_ns or 0),
         "objects": counts,
@@ -184,16 +174,9 @@ def _paths(found: Cluster, host: str) -> tuple[Any, list[str]]:
     return [{"path": list(p.keys), "broken": p.broken} for p in paths], [str(path) for path in paths]
 
 
-def _start(history: History, found: Cluster, name: str, namespace: str | None) -> tuple[Any, list[str]]:
-    from ..errors import GraphError
-    from ..graph.kubernetes_start import pod_start
-
-    pods: list[Object] = [p for p in found.of("Pod") if p.name == name and namespace in (None, p.namespace)]
-    if not pods:
-        raise GraphError(f"no pod {name} at this time; see: hypocenter cluster --layer placement")
-    start = pod_start(history, pods[0])
+def _start(start: PodStart) -> tuple[Any, list[str]]:
     rows = {
-        "pod": pods[0].key,
+        "pod": start.pod.key,
         "stages": [
             {"name": s.name, "component": s.component, "time_ns": s.time_ns, "note": s.note} for s in start.stages
         ],

@@ -160,6 +160,16 @@ def test_services_are_joined_by_uid_before_name_before_labels() -> None:
     }
 
 
+def test_name_that_another_namespace_speaks_as_is_not_taken() -> None:
+    found = cluster({"mine": pod("cart-1"), "other": pod("cart-2", meta={"namespace": "staging"})})
+
+    def joined(by_uid: dict[str, str]) -> list[str]:
+        return sorted(ServiceJoin(found, Speakers(by_uid, {}, frozenset({"cart"}))).of_pod.values())
+
+    assert joined({"uid-pod-cart-1": "cart"}) == ["cart", "staging/cart"]
+    assert joined({}) == ["cart", "cart"], "nobody says whose name it is"
+
+
 def test_replica_that_has_not_spoken_belongs_to_its_siblings_service() -> None:
     telemetry = spans({"service": "basket", "pod": "cart-7d4b9c6f5d-x2x9z"})
     owner = shop()["ReplicaSet/cart-7d4b9c6f5d"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from .kinds import Kind
 from .rows import MALFORMED, event_row, gone_row, object_row, version_digest
 from .versions import DENIED, LISTED
 
+_log = logging.getLogger(__name__)
 Row = dict[str, Any]
 Emit = Callable[[Literal["objects", "events"], Row], None]
 
@@ -73,6 +75,7 @@ class Watch:
         self.problem = str(refused)
         if refused.code in (401, 403):
             if self.state != "denied":
+                _log.warning("kubernetes: %s may not be read: %s", self.kind.plural, refused)
                 self.emit("events", self._mark(DENIED, time.time_ns(), str(refused)))
             self._version, self.state = None, "denied"
             stop.wait(_DENIED_WAIT_S)

@@ -15,16 +15,16 @@ FAMILIES: Final[dict[str, str]] = {
     r"|nginx_|haproxy_|traefik_service_|caddy_http_|apache_",
     "containers": r"container_(cpu_(usage|cfs|user|system)|memory_(working_set|usage|rss|cache|failcnt)|network_"
     r"|fs_(reads|writes|usage|limit)|oom_events|spec_|threads|sockets|file_descriptors|start_time)"
-    r"|kubelet_(volume_stats|running|pleg|node_name)",
+    r"|kubelet_(volume_stats|running|pleg|node_name|runtime_operations)",
     "platform": r"kube_(pod|deployment|replicaset|statefulset|daemonset|job|cronjob|node|service_info|endpoint"
     r"|endpointslice|ingress|persistentvolumeclaim|persistentvolume_status|horizontalpodautoscaler|resourcequota"
     r"|configmap|secret_metadata|namespace_status)",
     "nodes": r"node_(cpu|load|memory_(Mem|Cached|Buffers|Swap)|vmstat_(oom|pg|psw)|disk|filesystem_(avail|size|free"
     r"|files)|network_(receive|transmit)|netstat_Tcp|nf_conntrack|sockstat_(TCP|sockets)|pressure|filefd|procs"
     r"|uname_info|boot_time|time_seconds)",
-    "control plane": r"apiserver_request(_|s_)|etcd_(server_(has_leader|leader|proposals|slow)|disk_(wal|backend)"
-    r"|mvcc_db|network_peer)|scheduler_(pending|schedule_attempts)|workqueue_depth|coredns_(dns_requests|dns_responses"
-    r"|dns_request_duration)",
+    "control plane": r"apiserver_(request(_|s_)|flowcontrol_rejected)|etcd_(server_(has_leader|leader|proposals|slow)"
+    r"|disk_(wal|backend)|mvcc_db|network_peer|request_duration)|scheduler_(pending|schedule_attempts|scheduling_attempt)"
+    r"|workqueue_depth|coredns_(dns_requests|dns_responses|dns_request_duration)",
     "databases": r"(redis|pg|postgres|mysql|mongodb|memcached|elasticsearch|cassandra|oracledb|clickhouse)_",
     "brokers": r"(rabbitmq|kafka|nats|pulsar|activemq)_",
     "processes": r"process_(cpu|resident|open_fds|max_fds|start_time|virtual_memory|network|runtime)"

@@ -11,13 +11,14 @@ from ....graph.kubernetes import WORKLOADS, Object
 from ....tracer.kubernetes.times import to_ns
 from .rule import Rule, Sign, View, kubectl, runs, short
 
+_TAINTED: Final = "the nodes carry a taint that it does not tolerate"
 # What the scheduler's message holds, and how people say it; the first that matches.
 _REASONS: Final = (
     (r"persistentvolumeclaim \"([^\"]+)\" not found", "its claim {0} does not exist"),
     (r"unbound immediate PersistentVolumeClaims", "its volume claim is not bound"),
     (r"volume node affinity conflict", "its volume lies where no free node is"),
-    (r"untolerated taints? \{?([^}:,]*)", "the nodes carry a taint that it does not tolerate: {0}"),
-    (r"had taints? \{?([^}:,]*)", "the nodes carry a taint that it does not tolerate: {0}"),
+    (r"untolerated taints? \{?([^}:,]*)", f"{_TAINTED}: {{0}}"),
+    (r"had taints? \{?([^}:,]*)", f"{_TAINTED}: {{0}}"),
     (r"Insufficient ([a-z0-9-]+(?:[./][a-z0-9-]+)*)", "not enough {0} is free"),
     (r"Too many pods", "the nodes have their full number of pods"),
     (
@@ -58,7 +59,31 @@ def _unschedulable(view: View, versions: list[Object]) -> Iterator[Sign]:
         found = pod.condition("PodScheduled")
         onset = to_ns(run[0].condition("PodScheduled").get("lastTransitionTime")) or run[0].valid_from_ns
         reason = unschedulable_reason(str(found.get("message") or ""))
-        yield Sign(onset, f"no node takes it: {reason}", kubectl("describe", pod), about=_claim(view, pod, reason))
+        if (node := _tainted(view, reason)) is not None:
+            text = f"takes no pod that does not tolerate its taint: {pod.name} waits"
+            services = tuple(view.join.services(pod))
+            yield Sign(onset, text, kubectl("describe", node), about=node, services=services)
+        else:
+            yield Sign(onset, f"no node takes it: {reason}", kubectl("describe", pod), about=_claim(view, pod, reason))
+
+
+def _tainted(view: View, reason: str) -> Object | None:
+    """Return the node whose new taint is why a pod waits."""
+    _, found, key = reason.rpartition(f"{_TAINTED}: ")
+    if not found:
+        return None
+
+    def has(node: Object) -> bool:
+        return any(str(taint.get("key")) == key for taint in node.spec.get("taints") or ())
+
+    for node in view.whole.of("Node"):
+        versions = view.history.versions[node.uid]
+        if has(versions[-1]) and any(
+            has(after) and not has(before) and after.valid_from_ns >= view.history.window.start_ns
+            for before, after in pairwise(versions)
+        ):
+            return node
+    return None
 
 
 def _claim(view: View, pod: Object, reason: str) -> Object | None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _PERIODS, _THROTTLED = "container_cpu_cfs_periods_total", "container_cpu_cfs_throttled_periods_total"
+NAMES: Final = frozenset({_PERIODS, _THROTTLED})
 _BIN_NS: Final = 60 * 10**9
 _LEAST_SHARE: Final = 0.25  # of periods; below it requests hardly feel it
 

@@ -136,10 +136,38 @@ def _autoscaler(view: View, versions: list[Object]) -> Iterator[Sign]:
             yield Sign(_since(run, condition), text, kubectl("describe", run[0]), nats=3.0, group="blind")
 
 
+def _budget(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """A budget that is not kept, mostly an effect, and one that holds up the draining of a node."""
+    for run, _ in runs(versions, lambda budget: _count(budget, "currentHealthy") < _count(budget, "desiredHealthy")):
+        healthy, wanted = _count(run[0], "currentHealthy"), _count(run[0], "desiredHealthy")
+        text = f"is not kept: {healthy} of the {wanted} pods that it asks for are healthy"
+        yield Sign(run[0].valid_from_ns, text, kubectl("describe", run[-1]), group="broken")
+    for run, _ in runs(versions, lambda budget: not _count(budget, "disruptionsAllowed")):
+        if run[-1].valid_to_ns > view.end_ns:
+            for node, since_ns in _cordoned_under(view, run[-1]):
+                text = f"lets none of its pods go, so Node {node.name} cannot be drained"
+                onset = max(run[0].valid_from_ns, since_ns)
+                yield Sign(onset, text, kubectl("describe", run[-1]), group=node.name)
+
+
+def _count(budget: Object, field: str) -> int:
+    return int(budget.status.get(field) or 0)
+
+
+def _cordoned_under(view: View, budget: Object) -> Iterator[tuple[Object, int]]:
+    """Yield the cordoned nodes on which pods of a budget still run, and since when they are cordoned."""
+    pods = [pod for edge in view.end.out.get(budget.key, ()) if (pod := view.end.by_key.get(edge.target)) is not None]
+    for name in sorted({str(pod.spec.get("nodeName")) for pod in pods}):
+        if (node := view.end.named("Node", None, name)) is not None and node.spec.get("unschedulable"):
+            *_, (run, _) = runs(view.history.versions[node.uid], lambda one: one.spec.get("unschedulable"))
+            yield node, run[0].valid_from_ns
+
+
 WORKLOAD: Final = (
     Rule("rollout stuck", ("Deployment",), 4.0, "object", _stuck_rollout),
     Rule("unavailable", ("Deployment", "StatefulSet", "DaemonSet"), 1.5, "object", _unavailable),
     Rule("job failed", ("Job",), 5.0, "object", _failed_job),
     Rule("schedule", ("CronJob",), 4.0, "object", _schedule),
     Rule("autoscaler", ("HorizontalPodAutoscaler",), 4.0, "object", _autoscaler),
+    Rule("disruption budget", ("PodDisruptionBudget",), 2.0, "object", _budget),
 )
