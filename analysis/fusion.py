@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,16 @@ _CEILING = 20.0
 _EARLIER_NS = 30 * SECOND_NS
 _CHANCE_NATS = 5.0
 _LATE_NATS = 4.0  # two failures at once happen, so a later one is not ruled out
+# Of the labelled origins that evidence could look at, about this share shows it nothing.
+_SHOWS_NOTHING = 0.05
+_UNFORESEEN = 0.04  # share of failures whose origin no kind of evidence can see
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """``nats`` (n_splits, n_services) of evidence; ``probability`` (n_services,) sums to 1 less that of no origin.
+    """``nats`` (n_splits, n_services) of evidence; ``probability`` (n_services,).
+
+    The probabilities sum to 1 less that of no origin and of one that no evidence can see.
 
     ``score`` (n_services,) is the nats with the onset summed out, less what began before and so is not explained;
     ``onset`` the index of the split at which the evidence about each service begins.
@@ -32,6 +37,7 @@ class Posterior:
     score: np.ndarray
     probability: np.ndarray
     onset: np.ndarray
+    nothing: float  # the nats of no origin
 
 
 def soften(nats: np.ndarray) -> np.ndarray:
@@ -40,9 +46,17 @@ def soften(nats: np.ndarray) -> np.ndarray:
 
 
 def fuse(
-    evidence: Sequence[Evidence], weights: Mapping[str, float], splits: Sequence[Split], nothing_nats: float
+    evidence: Sequence[Evidence],
+    weights: Mapping[str, float],
+    splits: Sequence[Split],
+    price: Callable[[Split], float],
+    looked_at: np.ndarray,
 ) -> Posterior:
-    """Return the posterior; ``nothing_nats`` is the evidence that a quiet window of this system reaches by chance."""
+    """Return the posterior.
+
+    ``price`` gives the nats that a quiet window reaches by chance when the first candidate's evidence begins at a
+    split; ``looked_at`` (n_services,) marks the services with telemetry: that it shows nothing speaks for them.
+    """
     told = {e.kind: np.stack([e.score(split) for split in splits]) for e in evidence}
     parts = {kind: weights[kind] * soften(nats) for kind, nats in told.items()}
     nats = np.sum(list(parts.values()), axis=0)
@@ -53,9 +67,15 @@ def fuse(
     joint = nats + prior[:, None]
     onset = np.argmax(bare * _balance(splits)[:, None], axis=0)
     score = np.logaddexp.reduce(joint, axis=0) - _late(nats, splits, onset)
-    weight = np.append(score, nothing_nats)
-    probability = np.exp(weight - np.logaddexp.reduce(weight))[:-1]
-    return Posterior(splits, nats, parts, score, probability, onset)
+    nothing = price(splits[int(onset[np.argmax(score)])])
+    weight = np.append(score + np.where(looked_at, _absence(score), 0.0), nothing)
+    probability = (1 - _UNFORESEEN) * np.exp(weight - np.logaddexp.reduce(weight))[:-1]
+    return Posterior(splits, nats, parts, score, probability, onset, nothing)
+
+
+def _absence(score: np.ndarray) -> np.ndarray:
+    """Return the nats that a service looked at loses: nearly none with evidence, -3 where nothing was found."""
+    return np.asarray(np.log1p(-(1 - _SHOWS_NOTHING) * np.exp(-np.maximum(score, 0.0))))
 
 
 def _late(nats: np.ndarray, splits: Sequence[Split], onset: np.ndarray) -> np.ndarray:

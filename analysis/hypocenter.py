@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -26,13 +27,15 @@ from .evidence.silence import Silence
 from .evidence.structure import Structure
 from .evidence.visits import MANY_ORPHANS, STEP_NS, Clock, Visits, read_visits
 from .fusion import Posterior, fuse
-from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, Split, grid
+from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split, grid
 from .propagation import Propagation
 from .propagation import kinds as virtual_kinds
 from .ranking import Candidate, Evidence, Outcome, Ranking
 
-# What a quiet window reaches by chance; below it there is no clear origin.
+# What a quiet window reaches by chance; below it there is no clear origin. What is usual is known the less, the shorter
+# the time before the onset, and a quiet recording makes up for it.
 _NOTHING_NATS = 1.5
+_KNOWN_NS = 100 * SECOND_NS
 _WEIGHTS = {
     "latency": 1.0,
     "errors": 1.0,
@@ -70,7 +73,9 @@ class Hypocenter:
         kinds, missing = gather(case, services, visits, series, splits)
         if not kinds:
             raise NotApplicable("; ".join(missing) or "no telemetry around the alert")
-        posterior = fuse(kinds, _WEIGHTS, splits, _NOTHING_NATS)
+        quiet = any(case.baseline.table(signal).num_rows for signal in ("spans", "points"))
+        price = partial(_price, quiet=quiet)
+        posterior = fuse(kinds, _WEIGHTS, splits, price, _looked_at(services, visits, series))
         return _ranking(self.name, case, services, kinds, missing, posterior)
 
 
@@ -122,6 +127,16 @@ def gather(
     found.append(cluster)
     missing += [f"{kind.kind}: {kind.not_checked}" for kind in found if kind.not_checked is not None] + cluster.denied
     return [kind for kind in found if kind.not_checked is None], missing
+
+
+def _price(split: Split, *, quiet: bool) -> float:
+    return _NOTHING_NATS if quiet else _NOTHING_NATS * max(1.0, _KNOWN_NS / max(split.onset_ns - split.start_ns, 1))
+
+
+def _looked_at(services: list[str], visits: Visits | None, series: Series | None) -> np.ndarray:
+    """Return which services have spans or metrics."""
+    codes = [part.service for part in (visits, series) if part is not None]
+    return np.isin(np.arange(len(services)), np.concatenate(codes)) if codes else np.zeros(len(services), bool)
 
 
 def _sides(visits: Visits) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +197,7 @@ def _ranking(
     symptom = _entry(case)
     ways, virtual = Propagation(case, symptom), virtual_kinds(case)
     candidates = tuple(_candidate(i, services, kinds, posterior, ways, virtual) for i in order)
-    outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
+    outcome: Outcome = "ranked" if posterior.score.max() >= posterior.nothing else "no-origin"
     split = posterior.splits[int(posterior.onset[order[0]])]
     return Ranking(
         name,

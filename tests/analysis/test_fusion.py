@@ -27,8 +27,8 @@ class Steps:
         return Told("", "")
 
 
-def posterior(nats: list[float], begins_s: list[int]):
-    return fuse([Steps(nats, begins_s)], {"steps": 1.0}, SPLITS, 1.5)
+def posterior(nats: list[float], begins_s: list[int], *, looked_at: bool = True):
+    return fuse([Steps(nats, begins_s)], {"steps": 1.0}, SPLITS, lambda _: 1.5, np.full(len(nats), looked_at))
 
 
 def test_of_equal_evidence_the_one_that_began_earlier_is_the_origin() -> None:
@@ -48,6 +48,20 @@ def test_weak_evidence_that_is_earlier_speaks_against_nobody() -> None:
 
 
 def test_probabilities_leave_room_for_no_origin() -> None:
-    nothing = posterior([0.0, 0.0], [300, 300])
+    nothing = posterior([0.0, 0.0], [300, 300], looked_at=False)
     weights = np.exp([0.0, 0.0, 1.5])
-    assert nothing.probability == pytest.approx(weights[:2] / weights.sum())
+    assert nothing.probability == pytest.approx(0.96 * weights[:2] / weights.sum())
+
+
+def test_a_service_that_was_looked_at_and_shows_nothing_is_less_likely_than_one_that_is_unknown() -> None:
+    seen, unknown = posterior([0.0, 0.0], [300, 300]), posterior([0.0, 0.0], [300, 300], looked_at=False)
+    weights = np.exp([np.log(0.05), np.log(0.05), 1.5])
+    assert seen.probability == pytest.approx(0.96 * weights[:2] / weights.sum())
+    assert (seen.probability < unknown.probability).all()
+    assert seen.score.tolist() == unknown.score.tolist()
+
+
+def test_the_price_of_no_origin_is_that_of_the_first_candidates_onset() -> None:
+    evidence = Steps([2.0, 12.0], [300, 420])
+    found = fuse([evidence], {"steps": 1.0}, SPLITS, lambda split: split.onset_ns / SECOND_NS / 100, np.ones(2, bool))
+    assert found.nothing == pytest.approx(4.2)
