@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -198,6 +199,97 @@ def test_death_at_any_step_neither_loses_nor_doubles_a_row(
     assert step > 5
 
 
+@pytest.fixture
+def merging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two old records be merged already."""
+    monkeypatch.setattr("hypocenter.tracer.store.tidy._SEVERAL", 2)
+
+
+def records(store: Store) -> int:
+    return len(list((store.path / "spans/changes").iterdir()))
+
+
+@pytest.mark.usefixtures("merging")
+def test_death_while_records_are_merged_neither_loses_nor_doubles_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Store(tmp_path / "template", create=True)
+    template.append(spans(99), name="named", arrived_ns=NOON)
+    for number in range(4):
+        template.append(spans(number), arrived_ns=NOON)
+        compact(template, now_ns=LATER + number, grace_ns=HOUR_NS)
+    everything = Counter([99, *range(4)])
+    step, finished, least = 0, False, 99
+    while not finished:
+        path = tmp_path / str(step)
+        shutil.copytree(template.path, path)
+        with monkeypatch.context() as patch:
+            crash_at(step, patch)
+            try:
+                for again in range(1, 4):
+                    compact(Store(path), now_ns=LATER + again * 2 * HOUR_NS)
+                finished = True
+            except Crash:
+                pass
+        assert starts(Store(path)) == everything
+        for again in range(4, 8):
+            compact(Store(path), now_ns=LATER + again * 2 * HOUR_NS)
+            assert starts(Store(path)) == everything
+        final = Store(path)
+        assert (len(files(final)), final.problems, final.append(spans(99), name="named")) == (1, [], [])
+        least = min(least, records(final))
+        step += 1
+    assert (step > 10, least) == (True, 1)
+
+
+@pytest.mark.usefixtures("merging")
+def test_reader_whose_listing_is_older_than_the_merge_of_records_lists_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> list[str]:
+        return [path.name for path in (store.path / "spans/changes").iterdir()]
+
+    for number in range(3):
+        store.append(spans(number), arrived_ns=NOON)
+        compact(store, now_ns=LATER + number)
+    listed, is_first = names(), [True]
+    for again in range(1, 4):
+        compact(store, now_ns=LATER + again * 2 * HOUR_NS)
+    assert set(listed) & set(names()) == set()
+    monkeypatch.setattr("hypocenter.tracer.store.changes._read", {})
+    real = os.listdir
+
+    def stale(path: Any) -> list[str]:
+        if str(path).endswith("spans/changes") and is_first.pop(0) if is_first else False:
+            return listed
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", stale)
+    assert starts(Store(store.path)) == Counter(range(3))
+    assert is_first == []
+
+
+def test_number_of_records_and_partitions_stays_bounded_over_hours_of_live_compaction(store: Store) -> None:
+    expected = Counter[int]()
+    most = 0
+    for number in range(75):  # thirty hours, a round each 24 minutes, everything kept for six hours
+        now = NOON + number * HOUR_NS * 2 // 5
+        for _ in range(8):
+            store.append(spans(now), arrived_ns=now)
+        expected[now] += 8
+        compact(store, now_ns=now, live=True)
+        prune(store, now - 6 * HOUR_NS, now_ns=now)
+        most = max(most, records(store))
+    seen = starts(store)
+    assert {time: count for time, count in expected.items() if time >= now - 6 * HOUR_NS} == {
+        time: count for time, count in seen.items() if time >= now - 6 * HOUR_NS
+    }
+    assert len(seen) < 8 * 5 + 5
+    assert most < 60
+    assert len(list((store.path / "spans").glob("date=*/hour=*"))) < 12
+    assert store.problems == []
+
+
 def upkeep(work: str, store: Store, now_ns: int) -> None:
     if work == "prune":
         prune(store, before_ns=50, now_ns=now_ns, grace_ns=0)
@@ -217,6 +309,7 @@ operations = st.lists(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=operations, start=st.integers(0, 50), length=st.integers(1, 30))
+@pytest.mark.usefixtures("merging")
 def test_compaction_in_any_order_with_appends_and_pruning_changes_no_row(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, Any]], start: int, length: int
 ) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypocenter.errors import SourceError
@@ -18,6 +17,7 @@ from ..window import HOUR_NS
 from . import changes, durable
 from .reading import rows_in
 from .segment import COMPACTED, SUFFIX, Segment, write
+from .tidy import tidy
 
 if TYPE_CHECKING:
     from .store import Store
@@ -64,9 +64,7 @@ def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS
     replaced = written = rows = 0
     with upkeep(store):
         for signal in SIGNALS:
-            folder = store.path / signal
-            _drop_orphans(folder)
-            changes.expire(folder, now - grace_ns)
+            tidy(store.path / signal, store.staging(), now, grace_ns)
             for group in _groups(store.segments(signal), now, live):
                 moved = _merge(store, signal, group, now)
                 replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
@@ -84,12 +82,6 @@ def upkeep(store: Store) -> Iterator[None]:
         raise SourceError(f"{store.path}: another upkeep is at work; try again later", retryable=True) from None
     except OSError as error:
         raise durable.source_error(f"{store.path}: upkeep failed", error) from error
-
-
-def _drop_orphans(folder: Path) -> None:
-    """Delete compacted files that no record made visible: their writer was killed before."""
-    added = {path for record in changes.changes(folder) for path in record.adds}
-    durable.remove(path for path in (folder / COMPACTED).glob(f"*{SUFFIX}") if f"{COMPACTED}/{path.name}" not in added)
 
 
 def _groups(segments: Sequence[Segment], now_ns: int, live: bool) -> Iterator[list[Segment]]:

@@ -10,6 +10,7 @@ from ..window import HOUR_NS
 from . import changes
 from .compact import GRACE_NS, upkeep
 from .segment import Segment
+from .tidy import tidy
 
 if TYPE_CHECKING:
     from .store import Store
@@ -38,8 +39,7 @@ def prune(store: Store, before_ns: int, *, now_ns: int | None = None, grace_ns: 
     gone = rows = 0
     with upkeep(store):
         for signal in _AGING:
-            folder = store.path / signal
-            changes.expire(folder, now - grace_ns)
+            tidy(store.path / signal, store.staging(), now, grace_ns)
             old = [segment for segment in store.segments(signal) if _ended_ns(segment) <= before_ns]
             _remove(store, signal, old, now)
             gone, rows = gone + len(old), rows + sum(segment.rows for segment in old)
@@ -61,7 +61,7 @@ def prune_to_size(store: Store, keep_bytes: int, *, now_ns: int | None = None, g
             removed.append(segment)
             excess -= size
         for signal in _AGING:
-            changes.expire(store.path / signal, now - grace_ns)
+            tidy(store.path / signal, store.staging(), now, grace_ns)
             _remove(store, signal, [segment for segment in removed if segment.signal == signal], now)
     return Pruning(len(removed), sum(segment.rows for segment in removed))
 
