@@ -93,6 +93,24 @@ def grid(
 
 
 @app.command()
+def table(
+    cases: Annotated[list[Path], typer.Argument(help="One CASES.jsonl or several.", exists=True, dir_okay=False)],
+    ranker: Annotated[list[str] | None, typer.Option(help="A ranking method; repeat for more. By default all.")] = None,
+) -> None:
+    """Rank recorded incidents and print, by half and kind, what users felt and where each method put the origin."""
+    from hypocenter.analysis.ranker import names
+
+    from ..recorder import progress
+    from .table import predict, to_markdown
+
+    if unknown := set(ranker or ()) - set(names()):
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(names())}")
+    with progress() as report:
+        labels, predictions = predict(cases, ranker or names(), report)
+    print(to_markdown(labels, predictions), end="")
+
+
+@app.command()
 def faults() -> None:
     """List the kinds of fault, what happens, and what each can strike."""
     for kind in KINDS.values():
