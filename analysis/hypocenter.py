@@ -194,7 +194,7 @@ def _ranking(
     name: str, case: Case, services: list[str], kinds: list[Kind], missing: list[str], posterior: Posterior
 ) -> Ranking:
     order = sorted(range(len(services)), key=lambda i: (-posterior.score[i], services[i]))
-    symptom = _entry(case)
+    symptom = _entry(case, services)
     ways, virtual = Propagation(case, symptom), virtual_kinds(case)
     candidates = tuple(_candidate(i, services, kinds, posterior, ways, virtual) for i in order)
     outcome: Outcome = "ranked" if posterior.score.max() >= posterior.nothing else "no-origin"
@@ -242,8 +242,9 @@ def _candidate(
     )
 
 
-def _entry(case: Case) -> str | None:
-    if case.symptom.entity:
+def _entry(case: Case, services: list[str]) -> str | None:
+    # An alert may name what telemetry does not know.
+    if case.symptom.entity in services or case.symptom.entity in case.call_graph:
         return case.symptom.entity
     calls = case.links.calls.select(["caller", "callee"]).to_pandas()
     entries = calls.callee[calls.caller == "external"].value_counts()

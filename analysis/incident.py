@@ -32,6 +32,7 @@ def case_of(
     baseline: Window | None = None,
     symptom: str | None = None,
     between: Window | None = None,
+    most_spans: int = MOST_SPANS,
 ) -> Case:
     """Return the case of an incident in a store.
 
@@ -48,6 +49,8 @@ def case_of(
         The service where it hurts. None: found from the entry operations.
     between
         What lies outside is not looked at: the time from the incident before to the one after, where these are known.
+    most_spans
+        More are sampled, by whole traces.
 
     Raises
     ------
@@ -65,15 +68,17 @@ def case_of(
     if at_ns is not None and not held.start_ns - LATEST_NS <= at_ns <= held.end_ns + EARLIEST_NS:
         raise CaseError(f"nothing around the alert's time; the store holds {held}")
     searched = _searched(held, at_ns, window)
-    felt = find_symptom(rollups(store, searched), searched)
+    # Who says where and when it hurts need not wait until that is found.
+    is_told = symptom is not None and at_ns is not None
+    felt = None if is_told else find_symptom(rollups(store, searched), searched)
     alert_ns = _alert_ns(at_ns, window, felt, searched)
     low, high = (held.start_ns, held.end_ns) if between is None else (between.start_ns, between.end_ns)
     telemetry = Window(
         max(alert_ns - EARLIEST_NS - BASELINE_NS, low, held.start_ns),
         min(alert_ns + LATEST_NS + INCIDENT_NS, window.end_ns if window else held.end_ns, high, held.end_ns),
     )
-    batch, notes = _read(store, telemetry)
-    quiet, quiet_notes = _read(store, baseline) if baseline else (Batch(), ())
+    batch, notes = _read(store, telemetry, most_spans)
+    quiet, quiet_notes = _read(store, baseline, most_spans) if baseline else (Batch(), ())
     hurts = symptom or (felt.service if felt else None)
     signal = felt.signal if felt and hurts == felt.service else None
     noticed = "the alert" if at_ns is not None else "the first symptom" if felt else "the middle of the window"
@@ -102,16 +107,16 @@ def _alert_ns(at_ns: int | None, window: Window | None, felt: Felt | None, searc
     return felt.window.start_ns if felt is not None else (searched.start_ns + searched.end_ns) // 2
 
 
-def _read(store: Store, window: Window) -> tuple[Batch, tuple[str, ...]]:
+def _read(store: Store, window: Window, most_spans: int) -> tuple[Batch, tuple[str, ...]]:
     """Return the telemetry of a window, and what of it was left out."""
     tables = {signal: store.read(signal, window) for signal in SIGNALS if signal not in ("spans", "objects")}
     # An object's version holds until the next, so those before the window tell of it too.
     tables["objects"] = read_versions(store, window).table
     tables["events"] = pa.concat_tables([marks_before(store, window.start_ns), tables["events"]])
     rows = sum(s.rows for s in store.segments("spans", window))
-    if rows <= MOST_SPANS:
+    if rows <= most_spans:
         return Batch(tables | {"spans": store.read("spans", window)}), ()
-    limit = pa.scalar(f"{int(MOST_SPANS / rows * 16**_DIGITS):0{_DIGITS}x}")
+    limit = pa.scalar(f"{int(most_spans / rows * 16**_DIGITS):0{_DIGITS}x}")
     kept = []
     seen = 0
     for part in store.scan("spans", window):
@@ -120,6 +125,6 @@ def _read(store: Store, window: Window) -> tuple[Batch, tuple[str, ...]]:
         kept.append(part.filter(pc.less(digits, limit)))
     spans = pa.Table.from_batches(kept, SIGNALS["spans"])
     if not spans.num_rows:  # ids that do not end in hex digits cannot be sampled by them
-        spans = store.read("spans", window).slice(0, MOST_SPANS)
+        spans = store.read("spans", window).slice(0, most_spans)
     note = f"spans: {seen - spans.num_rows:,} of {seen:,} left out to bound memory, by whole traces"
     return Batch(tables | {"spans": spans}), (note,)

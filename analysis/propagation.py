@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -25,14 +27,14 @@ class Propagation:
 
     def path(self, origin: str) -> tuple[str, ...]:
         """Return the services from ``origin`` to the symptom, both included; empty if no calls connect them."""
-        graph, symptom = self._graph, self._symptom
-        if symptom is None or origin not in graph or symptom not in graph:
-            return ()
-        try:
-            found = nx.shortest_path(graph, symptom, origin, weight="weight")
-        except nx.NetworkXNoPath:
-            return ()
-        return tuple(reversed(found))
+        return tuple(reversed(self._ways.get(origin, ())))
+
+    @cached_property
+    def _ways(self) -> dict[str, list[str]]:
+        if self._symptom not in self._graph:
+            return {}
+        ways: dict[str, list[str]] = nx.single_source_dijkstra_path(self._graph, self._symptom, weight="weight")
+        return ways
 
 
 def _worse(case: Case) -> dict[tuple[str, str], float]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hypocenter.tracer.store import Store
 
 START_NS = 1_700_000_000 * SECOND_NS
-_TEMPLATES = 128
+_FEWEST_TEMPLATES = 128
 _SMALLEST_TRACE, _LARGEST_TRACE = 4, 60
 _PODS = 3
 _SERVER_NS, _CLIENT_NS, _INTERNAL_NS, _DATABASE_NS, _MESSAGE_NS = 2e6, 4e5, 5e5, 1.5e6, 3e5
@@ -84,13 +84,15 @@ def system(services: int = 100, seed: int = 0) -> System:
     """Return a system of ``services`` services with databases and topics behind them."""
     rng = np.random.default_rng(seed)
     names = [f"service-{i:03d}" for i in range(services)]
+    # With fewer than there are services most of these would never be called.
+    templates = max(_FEWEST_TEMPLATES, services)
     callees = [
         sorted({int(j) for j in rng.integers(i + 1, services, 3)}) if i + 1 < services else [] for i in range(services)
     ]
-    trees = [_tree(names, callees, int(rng.integers(max(1, services // 4))), t, rng) for t in range(_TEMPLATES)]
+    trees = [_tree(names, callees, int(rng.integers(max(1, services // 4))), t, rng) for t in range(templates)]
     nodes = [node for tree in trees for node in tree]
     size = np.array([len(tree) for tree in trees])
-    weight = 1 / np.arange(1, _TEMPLATES + 1)
+    weight = 1 / np.arange(1, templates + 1)
     texts = ("peer_service", "peer_address", "db_system", "db_name", "rpc_system", "messaging_system")
     texts = (*texts, "messaging_destination", "messaging_operation", "http_status")
     columns: dict[str, Any] = {

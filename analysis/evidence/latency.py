@@ -34,7 +34,7 @@ _NATS_PER_LOG = 5.0
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of squares of log(x + 1 ms) by key and column, each of shape (n_keys, 1 + n_steps)."""
+    """Count, sum and sum of squares of log(x + 1 ms) by key, `running` sums of shape (n_keys, 2 + n_steps)."""
 
     n: np.ndarray
     total: np.ndarray

@@ -13,7 +13,7 @@ from ...tracer.log_templates import templates
 from ..onset import Split
 from .bayes import log_bayes_factor, log_mean_exp_by
 from .finding import Told
-from .visits import Clock, keys_of
+from .visits import Clock, keys_of, running
 
 _MIN_LINES = 20
 # Steps of a log are not independent: a burst fills several of them.
@@ -49,19 +49,19 @@ class LogVolume:
         # A step of time shows a template once, however often it is written in it.
         _, once = keys_of(key, slot[kept])
         width = 1 + clock.n_steps
-        self._hits = np.bincount(key[once] * width + column[kept][once], minlength=len(first) * width).reshape(
-            -1, width
-        )
-        self._trials = np.ones(width)
-        self._trials[0] = float(quiet_step.max(initial=-1)) + 1
+        hits = np.bincount(key[once] * width + column[kept][once], minlength=len(first) * width)
+        self._hits = running(hits.reshape(-1, width))
+        trials = np.ones((1, width))
+        trials[0, 0] = float(quiet_step.max(initial=-1)) + 1
+        self._trials = running(trials)
         self._service, self._item = owner[kept][first], item[kept][first]
         written = int((column[n_quiet:] > 0).sum())
         self.not_checked = None if written >= _MIN_LINES else f"{written} log lines without trace context"
 
     def _tests(self, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (nats, share of steps before, share now) by test; 0 nats where it does not rise."""
-        quiet, before, after = self._clock.parts(self._hits.astype(float), split)
-        quiet_n, before_n, after_n = (float(x[0]) for x in self._clock.parts(self._trials[None, :], split))
+        quiet, before, after = self._clock.parts(self._hits, split)
+        quiet_n, before_n, after_n = (float(x[0]) for x in self._clock.parts(self._trials, split))
         n, hits = quiet_n + before_n, quiet + before
         if n <= 0 or after_n <= 0:
             zero = np.zeros(len(quiet))

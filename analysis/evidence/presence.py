@@ -6,14 +6,14 @@ mix of requests is no evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from ..onset import Split
 from .bayes import log_mean_exp_by, log_onset_factor
-from .visits import MANY_ORPHANS, Visits, keys_of
+from .visits import MANY_ORPHANS, Visits, keys_of, running
 
 Change = Literal["any", "more", "less"]
 _RARER = 0.2  # a share of failures that falls by this much is an outage that ends
@@ -21,7 +21,7 @@ _RARER = 0.2  # a share of failures that falls by this much is an outage that en
 
 @dataclass(frozen=True)
 class Presence:
-    """A test per (context, item): ``hits`` (n_tests, columns) of ``totals[context]`` (n_contexts, columns) visits."""
+    """A test per (context, item): ``hits`` of ``totals[context]`` visits, `running` sums by test and by context."""
 
     visits: Visits
     hits: np.ndarray
@@ -34,6 +34,8 @@ class Presence:
     symptom: np.ndarray | None = None  # by test: its item tells of a failure
     unit: np.ndarray | None = None  # by context: the visit of a service that it belongs to
     above: np.ndarray | None = None  # by test: the test of whether its visits are made at all, -1 for none
+    # Each split is asked for again to tell of every service that it speaks against.
+    _kept: dict[Split, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
@@ -68,7 +70,7 @@ class Presence:
         if failing is not None:
             symptom, unit = failing[first], np.zeros(n_contexts, "i8")
             unit[context] = visits.path[visits.entry]
-        return cls(visits, hits.astype(float), totals, context[at], service, item[first], at, change, symptom, unit)
+        return cls(visits, running(hits), totals, context[at], service, item[first], at, change, symptom, unit)
 
     def counts(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Return (hits, visits) in the quiet recording, before the onset and after it, each of shape (3, n_tests)."""
@@ -80,6 +82,11 @@ class Presence:
 
         It is 0 where the share went the other way than ``change`` asks for.
         """
+        if split not in self._kept:
+            self._kept[split] = self._nats(split)
+        return self._kept[split]
+
+    def _nats(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         hits, n = self.counts(split)
         n_before = n[0] + n[1]
         tested = (n_before > 0) & (n[2] > 0)
@@ -112,7 +119,7 @@ class Presence:
         """Return nats by service, at least 0: the log-mean-exp over its tests of operations seen on both sides."""
         n = len(self.visits.services)
         nats, tested = self.nats(split)
-        tested &= self.service >= 0
+        tested = tested & (self.service >= 0)
         if not tested.any():
             return np.zeros(n)
         nats, service = nats[tested], self.service[tested]

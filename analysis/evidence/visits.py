@@ -37,10 +37,21 @@ class Clock:
         high = int(np.clip(-((self.start_ns - split.end_ns) // self.step_ns), 0, self.n_steps))
         return slice(1 + low, 1 + middle), slice(1 + middle, 1 + high)
 
-    def parts(self, counts: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (quiet, before, after): sums over the columns of ``counts`` (n, 1 + n_steps), each of shape (n,)."""
+    def parts(self, sums: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (quiet, before, after) from the `running` sums of counts (n, 1 + n_steps), each of shape (n,)."""
         before, after = self.columns(split)
-        return counts[:, 0], counts[:, before].sum(axis=1), counts[:, after].sum(axis=1)
+        return sums[:, 0], sums[:, before.stop] - sums[:, before.start], sums[:, after.stop] - sums[:, after.start]
+
+
+def running(counts: np.ndarray) -> np.ndarray:
+    """Return sums from which each of many splits is read at once: the quiet column, 0, then sums over the steps so far.
+
+    From (n, 1 + n_steps) to (n, 2 + n_steps), a column's numbers side by side in memory.
+    """
+    sums = np.zeros((len(counts), counts.shape[1] + 1), order="F")
+    sums[:, 0] = counts[:, 0]
+    np.cumsum(counts[:, 1:], axis=1, out=sums[:, 2:])
+    return sums
 
 
 @dataclass(frozen=True)
@@ -79,12 +90,12 @@ class Visits:
         return len(self.column)
 
     def count(self, key: np.ndarray, n_keys: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return counts (or sums of ``weights``) by key and column over ``rows``, shape (n_keys, 1 + n_steps)."""
+        """Return `running` counts (or sums of ``weights``) by key over ``rows``, shape (n_keys, 2 + n_steps)."""
         kept = rows & (self.column >= 0) & (key >= 0)
         width = 1 + self.clock.n_steps
         cell = key[kept] * width + self.column[kept]
         summed = np.bincount(cell, None if weights is None else weights[kept], n_keys * width)
-        return summed.reshape(n_keys, width).astype(float)
+        return running(summed.reshape(n_keys, width))
 
 
 def keys_of(*codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ def serve(
     store: Annotated[Path | None, typer.Option(help="The store's folder.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; by default 127.0.0.1:9095.")] = None,
     forward: Annotated[list[str] | None, typer.Option(help="The next webhook receiver; repeat for more.")] = None,
-    prometheus: Annotated[str | None, typer.Option(help="Its rules tell how late an alert comes.")] = None,
+    prometheus: Annotated[str | None, typer.Option(help="Asked for series, and for the rules of alerts.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of journal, incidents, reports, dead letters.")] = None,
     public_url: Annotated[str | None, typer.Option(help="How people reach the hook, for links.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Check the configuration and its secrets, and end.")] = False,

@@ -109,7 +109,8 @@ class Endpoints:
         try:
             said = Feedback.read(_values(body, is_json), found)
             arguments = self._hook.enricher.again(found)
-            arguments |= {"folder": str(self._hook.config.state / "cases"), "label": said.label()}
+            folder = str(self._hook.config.state / "cases")
+            arguments |= {"folder": folder, "label": said.label(), "incident": found.id}
             kept = await self._hook.workers.ask(CASE, "keep_case", arguments, _DRAW_S)
         except (CaseError, ValueError) as error:
             return PlainTextResponse(f"{error}\n", 400)
@@ -133,7 +134,7 @@ class Endpoints:
         hook = self._hook
         state = {
             "journal": hook.journal is not None,
-            "enrichment": hook.is_warm and hook.config.store is not None,
+            "enrichment": hook.is_warm and bool(hook.config.sources),
             "undelivered": len(hook.dispatcher.pending),
         }
         return JSONResponse(state, 200 if state["journal"] else 503)

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from hypocenter.errors import SourceError
 
@@ -165,15 +174,39 @@ class SinkConfig(_Strict):
         return self.name or self.kind
 
 
+def _server(section: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
+    from ..tracer.pull.settings import Settings
+
+    try:
+        Settings.of(str(info.field_name), section)
+    except SourceError as error:
+        raise ValueError(str(error)) from error
+    return section
+
+
+# An address, or a mapping with `url` and the keys of the collector's configuration (docs/howto/pull.md).
+Server = Annotated[str | dict[str, Any], AfterValidator(_server)]
+
+
+class Cluster(_Strict):
+    """The API server: by default the pod's own, else that of the default kubeconfig."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespaces: list[str] | None = None
+    kinds: list[str] | None = None
+
+
 class Config(_Strict):
     """The hook's configuration; docs/howto/alerts.md describes every key."""
 
     listen: str = "127.0.0.1:9095"
     state: Path = Path("hypocenter-hook")
     store: Path | None = None
-    prometheus: Url | None = None
-    jaeger: Url | None = None
-    tempo: Url | None = None
+    prometheus: Server | None = None
+    jaeger: Server | None = None
+    tempo: Server | None = None
+    kubernetes: Cluster | None = None
     public_url: Url | None = None
     deadline: Seconds = 2.0
     ranking_timeout: Seconds = 60.0
@@ -196,6 +229,14 @@ class Config(_Strict):
         if twice:
             raise ValueError(f"sinks: give each a name of its own; twice: {', '.join(twice)}")
         return self
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """What a worker is told of where telemetry is (`hypocenter.hook.telemetry.case_at`); empty: nowhere."""
+        found: dict[str, Any] = {kind: getattr(self, kind) for kind in ("prometheus", "jaeger", "tempo")}
+        found["store"] = self.store and str(self.store)
+        found["kubernetes"] = self.kubernetes and self.kubernetes.model_dump(exclude_none=True)
+        return {kind: section for kind, section in found.items() if section is not None}
 
     @property
     def host_and_port(self) -> tuple[str, int]:

@@ -9,9 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-import httpx
-
-from hypocenter.errors import RankerError
+from hypocenter.errors import RankerError, SourceError
 
 from ..tracer.window import SECOND_NS
 from .config import Config
@@ -26,6 +24,10 @@ from .windows import Rules, search_of
 _log = logging.getLogger(__name__)
 _NAMES_KEPT_S = 30.0
 _NAMES_TIMEOUT_S = 30.0
+_NAMES_ASK_S = 2.0
+# The first look must be over within the deadline: fewer spans, and servers have a share of it. Then there is time.
+_FIRST_SPANS, _ASK_SHARE = 60_000, 0.4
+_THOROUGH = {"most_spans": 200_000, "ask_s": 15.0}
 # A ranking this old is made anew when the incident speaks again, while the notification waits for at most _CONFIRM_S.
 _CONFIRM_AFTER_S, _CONFIRM_S = 30.0, 1.0
 # An alert may come when its incident is seconds old and hardly to be seen: looked at again that long after.
@@ -122,14 +124,12 @@ class Enricher:
         return f"{base.rstrip('/')}/incidents/{incident}" if base else None
 
     def again(self, incident: Incident) -> dict[str, Any]:
-        """Return the arguments that rank an incident."""
-        return {
-            "store": str(self._config.store),
-            "incident": incident.id,
-            "at_ns": incident.at_ns,
-            "now_ns": time.time_ns(),
-            "symptom": incident.symptom,
-        }
+        """Return the arguments that look at an incident again, thoroughly."""
+        return self._place(incident.at_ns, incident.symptom, _THOROUGH)
+
+    def _place(self, at_ns: int, symptom: str | None, look: dict[str, Any]) -> dict[str, Any]:
+        where = {"sources": self._config.sources, "at_ns": at_ns, "now_ns": time.time_ns(), "symptom": symptom}
+        return where | look
 
     def _own_rules(self) -> list[tuple[str, str]]:
         return [(rule.label, rule.names) for rule in self._config.mapping]
@@ -141,7 +141,8 @@ class Enricher:
         search = search_of(note.firing, rule, now)
         symptom = next((s for a in note.firing if (s := services.get(a.fingerprint))), None)
         name = new_id(note, now)
-        finding = await self._rank(name, search.at_ns, symptom)
+        first_look = {"most_spans": _FIRST_SPANS, "ask_s": _ASK_SHARE * self._config.deadline}
+        finding = await self._rank(name, self._place(search.at_ns, symptom, first_look))
         same = self.incidents.same_origin(finding, time.time_ns())
         if same is not None:
             same.finding = finding | {
@@ -155,15 +156,11 @@ class Enricher:
         self._run(self._look_again(incident, note))
         return incident
 
-    async def _rank(self, name: str, at_ns: int, symptom: str | None) -> dict[str, Any]:
-        if self._config.store is None:
-            raise RankerError("no source of telemetry is configured")
-        arguments = {"store": str(self._config.store), "incident": name, "at_ns": at_ns, "symptom": symptom}
-        arguments["now_ns"] = time.time_ns()
+    async def _rank(self, name: str, place: dict[str, Any]) -> dict[str, Any]:
         begin = time.monotonic()
         try:
             with self._observe.span("rank", {"hypocenter.incident": name}):
-                finding = await self._workers.ask(RANK, "rank", arguments, self._config.ranking_timeout)
+                finding = await self._workers.ask(RANK, "rank", place, self._config.ranking_timeout)
         except RankerError:
             self._failed_at = time.monotonic()
             self._observe.count("rankings", outcome="failed")
@@ -228,7 +225,7 @@ class Enricher:
     async def _rank_again(self, incident: Incident) -> str:
         incident.ranked_ns = time.time_ns()
         try:
-            finding = await self._rank(incident.id, incident.at_ns, incident.symptom)
+            finding = await self._rank(incident.id, self.again(incident))
         except RankerError as error:
             _log.warning("incident %s is not ranked again: %s", incident.id, error)
             return "unchecked"
@@ -265,7 +262,7 @@ class Enricher:
 
     def _look_around(self) -> None:
         """Ask for names and rules in the background when they are old; no notification waits for either."""
-        if self._config.store is not None and time.monotonic() - self._known_at > _NAMES_KEPT_S:
+        if self._config.sources and time.monotonic() - self._known_at > _NAMES_KEPT_S:
             self._known_at = time.monotonic()
             self._run(self._learn_names())
         if self._rules is not None and self._rules.is_stale:
@@ -277,17 +274,18 @@ class Enricher:
 
     async def _learn_names(self) -> None:
         try:
-            found = await self._workers.ask(KNOWN, "known", {"store": str(self._config.store)}, _NAMES_TIMEOUT_S)
+            place = {"sources": self._config.sources, "now_ns": time.time_ns(), "ask_s": _NAMES_ASK_S}
+            found = await self._workers.ask(KNOWN, "known", place, _NAMES_TIMEOUT_S)
         except RankerError as error:
-            _log.warning("the names in the store are not known: %s", error)
+            _log.warning("the names that telemetry uses are not known: %s", error)
             return
         self.known = Known(frozenset(found["services"]), found["pods"], found["nodes"])
 
     async def _learn_rules(self, rules: Rules) -> None:
         try:
             await rules.refresh()
-        except (httpx.HTTPError, ValueError) as error:
-            _log.warning("the rules of Prometheus are not known: %s", type(error).__name__)
+        except SourceError as error:
+            _log.warning("the rules are not known: %s", error)
 
     def _run(self, work: Any) -> None:
         task = asyncio.create_task(work)

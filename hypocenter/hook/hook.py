@@ -65,11 +65,10 @@ class Hook:
         self.dead = DeadLetters(config.state / "dead")
         limits = config.limits
         # Without telemetry there is nothing to rank, and no worker to keep warm.
-        self._pool = Pool(limits.workers, limits.worker_bytes) if workers is None and config.store else None
+        self._pool = Pool(limits.workers, limits.worker_bytes) if workers is None and config.sources else None
         self.workers: Workers = workers or self._pool or Nobody()
         self.journal: Journal | None = None
-        self._rules_client = httpx.AsyncClient(timeout=5.0, trust_env=False)
-        rules = Rules(config.prometheus, self._rules_client) if config.prometheus else None
+        rules = Rules(config.prometheus) if config.prometheus else None
         self.enricher = Enricher(config, self.workers, Incidents(), rules, self.observe, self._send_after)
         self.dispatcher = Dispatcher(
             self.sinks, self._outward, None, self.dead, config.retry, self.observe, self._finished
@@ -107,7 +106,6 @@ class Hook:
         if self._pool is not None:
             await self._pool.__aexit__()
         await self._outward.close()
-        await self._rules_client.aclose()
         if self.journal is not None:
             self.journal.close()
         await asyncio.to_thread(self.observe.close)

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypocenter.errors import CaseError, NotApplicable
 
-from ..tracer.window import MINUTE_NS, SECOND_NS, Window
+from ..tracer.window import MINUTE_NS, SECOND_NS
+from .telemetry import case_at, known
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from ..analysis.case import Case
     from ..analysis.ranking import Candidate, Ranking
-    from ..tracer.store import Store
 
 # A change that late still comes before what it does, by clocks that differ.
 _CHANGE_BEFORE_NS, _CHANGE_AFTER_NS = 15 * MINUTE_NS, 30 * SECOND_NS
 # Candidates whose onset is that near belong to the same incident.
 _ONE_ONSET_NS = 90 * SECOND_NS
-# Telemetry that ends earlier before the alert does not show it.
-_TOO_OLD_NS = 10 * MINUTE_NS
 _CANDIDATES = 5
 _MOST_NAMES = 20_000
-
-_last: dict[str, tuple[Case, Ranking]] = {}  # of the newest incidents, so that their report needs no second ranking
-
-
-@cache
-def _store(path: str) -> Store:
-    from ..tracer.store import Store
-
-    return Store(path)
 
 
 def warm_up() -> None:
@@ -54,41 +41,29 @@ def warm_up() -> None:
     finding(case, create("hypocenter").rank(case))
 
 
-def rank(store: str, incident: str, at_ns: int, now_ns: int, symptom: str | None) -> dict[str, Any]:
-    """Return the answer of an incident as plain values (`hypocenter.hook.enrichment.Finding`).
+def rank(**place: Any) -> dict[str, Any]:
+    """Return the answer of an incident as plain values; the arguments are those of `case_at`.
 
     Raises
     ------
     CaseError
-        Telemetry does not reach the time of the alert.
+        There is no ranking: telemetry does not reach the time of the alert, or shows nothing of it.
     """
-    from ..analysis.case import Symptom
-    from ..analysis.incident import case_of
+    return finding(*_ranked(**place))
+
+
+def _ranked(**place: Any) -> tuple[Case, Ranking]:
     from ..analysis.ranker import create
     from ..analysis.ranking import Ranking
 
-    opened = _store(store)
-    held = opened.bounds()
-    if held is None:
-        raise CaseError(f"{store}: the store is empty")
-    if held.end_ns < at_ns - _TOO_OLD_NS:
-        raise CaseError(f"telemetry ends {(at_ns - held.end_ns) // SECOND_NS} s before the alert")
-    # Within what there is: a rule's long `for` may reach before it, a clock that differs beyond it.
-    at_ns = min(max(at_ns, held.start_ns), held.end_ns)
-    case = case_of(opened, at_ns=at_ns, symptom=symptom)
-    if symptom is not None and symptom not in case.call_graph:
-        case = replace(case, symptom=Symptom())  # an alert may name what telemetry does not know
-    method = create("hypocenter")
+    case, method = case_at(**place), create("hypocenter")
     try:
         ranking = method.rank(case)
     except NotApplicable as error:
         ranking = Ranking(method.name, "not-applicable", error=str(error))
     if ranking.outcome not in ("ranked", "no-origin"):
         raise CaseError(ranking.error or "no ranking")
-    _last[incident] = (case, ranking)
-    while len(_last) > 2:
-        del _last[next(iter(_last))]
-    return finding(case, ranking) | {"window_ns": _bounds(case, held), "now_ns": now_ns}
+    return case, ranking
 
 
 def finding(case: Case, ranking: Ranking) -> dict[str, Any]:
@@ -175,37 +150,11 @@ def related(graph: nx.DiGraph[str], ranking: Ranking) -> list[str]:
     return sorted(found - {"external"})[:_MOST_NAMES]
 
 
-def known(store: str) -> dict[str, Any]:
-    """Return the names that the newest telemetry uses: services, the service of each pod, the services of each node."""
-    opened = _store(store)
-    held = opened.bounds()
-    services: set[str] = set()
-    pods: dict[str, str] = {}
-    nodes: dict[str, set[str]] = {}
-    if held is None:
-        return {"services": [], "pods": {}, "nodes": {}}
-    window = Window(max(held.end_ns - 60 * MINUTE_NS, held.start_ns), held.end_ns)
-    columns = ["service", "pod", "node"]
-    tables = [opened.read("spans", window, columns=columns), opened.read("series", columns=columns)]
-    for table in tables:
-        for row in table.group_by(columns).aggregate([]).to_pylist():
-            service, pod, node = row["service"], row["pod"], row["node"]
-            if service:
-                services.add(service)
-                if pod:
-                    pods[pod] = service
-                if node:
-                    nodes.setdefault(node, set()).add(service)
-    return {"services": sorted(services), "pods": pods, "nodes": {k: sorted(v) for k, v in nodes.items()}}
-
-
-def draw(incident: str, path: str, **again: Any) -> dict[str, Any]:
-    """Write an incident's report; an incident that this process did not rank is ranked again."""
+def draw(path: str, **place: Any) -> dict[str, Any]:
+    """Write an incident's report, ranked anew from all that is known by now."""
     from ..session import RankedIncident
 
-    if incident not in _last:
-        rank(incident=incident, **again)
-    case, ranking = _last[incident]
+    case, ranking = _ranked(**place)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
@@ -214,23 +163,21 @@ def draw(incident: str, path: str, **again: Any) -> dict[str, Any]:
     return {"path": path}
 
 
-def keep_case(folder: str, label: dict[str, Any], incident: str, **again: Any) -> dict[str, Any]:
+def keep_case(folder: str, label: dict[str, Any], incident: str, **place: Any) -> dict[str, Any]:
     """Write an incident's telemetry and its label as a case of `hypocenter evaluate`; return the case's name."""
     from ..tracer.export import write_parquet
     from ..tracer.schema import SIGNALS
 
-    if incident not in _last:
-        rank(incident=incident, **again)
-    case, _ = _last[incident]
+    case = case_at(**place)
     root = Path(folder)
-    place = root / "incidents" / incident
-    place.mkdir(parents=True, exist_ok=True)
+    own = root / "incidents" / incident
+    own.mkdir(parents=True, exist_ok=True)
     roles = {"series": "metrics", "points": "metrics", "spans": "traces", "logs": "logs"}
     paths: dict[str, list[str]] = {}
     for signal, role in roles.items():
         table = case.telemetry.table(signal)
         if table.num_rows:
-            with (place / f"{signal}.parquet").open("wb") as sink:
+            with (own / f"{signal}.parquet").open("wb") as sink:
                 write_parquet(table.to_batches(), SIGNALS[signal], sink)
             paths.setdefault(role, []).append(f"incidents/{incident}/{signal}.parquet")
     alert_s = case.alert_ns / SECOND_NS
@@ -245,12 +192,6 @@ def keep_case(folder: str, label: dict[str, Any], incident: str, **again: Any) -
     unfinished.write_text("\n".join([*others, json.dumps(line, ensure_ascii=False), ""]), encoding="utf-8")
     unfinished.replace(file)
     return {"case": incident, "file": str(file)}
-
-
-def _bounds(case: Case, held: Window) -> list[int]:
-    from ..report.traffic import bounds
-
-    return list(bounds(case) or (held.start_ns, held.end_ns))
 
 
 KINDS: dict[str, Callable[..., dict[str, Any]]] = {

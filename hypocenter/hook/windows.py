@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
-
-from ..tracer.window import MINUTE_NS, SECOND_NS
+from ..analysis.onset import EARLIEST_NS, LATEST_NS
+from ..tracer.window import MINUTE_NS, SECOND_NS, to_rfc3339
 from .payload import Alert
 
 # Before what is known to be the latest begin: 1 s scrapes, slow evaluation and slow growth of a fault.
@@ -21,6 +20,7 @@ _RANGE = re.compile(r"\[((?:\d+(?:ms|[smhdwy]))+)(?::[^\]]*)?\]")
 _PART = re.compile(r"(\d+)(ms|[smhdwy])")
 _UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 _KEEP_S = 60.0
+_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """``begin_ns``: nothing before it is a cause; ``at_ns``: first to be seen then; ``note``: what was guessed."""
+    """``at_ns``: what the ranking is told as the alert's time; ``note``: what was guessed, or is not looked at."""
 
-    begin_ns: int
     at_ns: int
     note: str | None = None
 
@@ -48,10 +47,16 @@ def search_of(alerts: tuple[Alert, ...], rule: Rule | None, now_ns: int) -> Sear
     starts = min((alert.starts_ns for alert in alerts if alert.starts_ns is not None), default=now_ns)
     starts = min(starts, now_ns)
     known = rule or Rule(_USUAL_FOR_NS, _USUAL_RATE_NS)
-    # Pending began when the expression first held, for which part of the rate's window had to be bad already.
-    at = starts - known.for_ns - known.rate_ns // 2
-    begin = starts - known.for_ns - known.rate_ns - MARGIN_NS
-    return Search(begin, at, None if rule else "not known; for 1m and rates over 1m assumed")
+    # Pending began when the expression first held, for which part of the rate's window had to be bad already; an onset
+    # is looked for from 15 min before to 5 min after what the ranking is told, and the end of pending must lie in that.
+    pending = starts - known.for_ns
+    at = pending - min(known.rate_ns // 2, LATEST_NS)
+    begin = pending - known.rate_ns - MARGIN_NS
+    if rule is None:
+        return Search(at, "not known; for 1m and rates over 1m assumed")
+    if begin < at - EARLIEST_NS:
+        return Search(at, f"its rates reach further back than {to_rfc3339(at - EARLIEST_NS)[11:16]} UTC")
+    return Search(at)
 
 
 def rate_window_ns(query: str) -> int:
@@ -67,15 +72,21 @@ def _seconds(text: str) -> float:
     return sum(int(number) * _UNIT_S[unit] for number, unit in _PART.findall(text))
 
 
-@dataclass
 class Rules:
-    """The alerting rules of a Prometheus, asked in the background so that no alert waits for them."""
+    """The alerting rules of a Prometheus, asked in the background so that no alert waits for them.
 
-    url: str
-    client: httpx.AsyncClient
-    clock: Callable[[], float] = time.monotonic
-    _found: dict[str, Rule] = field(default_factory=dict)
-    _asked: float | None = None
+    ``section`` is an address, or a mapping as in `hypocenter.hook.config.Config.prometheus`.
+    """
+
+    def __init__(self, section: Any) -> None:
+        from ..tracer.pull.server import Server
+        from ..tracer.pull.settings import Settings
+
+        given = Settings.of("prometheus", section)
+        access = replace(given.access, timeout_s=min(given.access.timeout_s, _TIMEOUT_S))
+        self._server = Server(given.url, access, "Prometheus")
+        self._found: dict[str, Rule] = {}
+        self._asked: float | None = None
 
     def get(self, name: str) -> Rule | None:
         """Return the rule of an alert's name, None when it is not known."""
@@ -84,14 +95,13 @@ class Rules:
     @property
     def is_stale(self) -> bool:
         """Whether it is time to ask again."""
-        return self._asked is None or self.clock() - self._asked > _KEEP_S
+        return self._asked is None or time.monotonic() - self._asked > _KEEP_S
 
     async def refresh(self) -> None:
-        """Ask Prometheus; raises httpx.HTTPError or ValueError, after which what was known stays."""
-        self._asked = self.clock()
-        answer = await self.client.get(f"{self.url.rstrip('/')}/api/v1/rules", params={"type": "alert"})
-        answer.raise_for_status()
-        self._found = read_rules(answer.json())
+        """Ask Prometheus; raises SourceError, after which what was known stays."""
+        self._asked = time.monotonic()
+        answer = await asyncio.to_thread(self._server.json, "/api/v1/rules", {"type": "alert"})
+        self._found = read_rules(answer)
 
 
 def read_rules(answer: Any) -> dict[str, Rule]:

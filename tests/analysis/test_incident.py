@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from small_incident import ALERT_NS, END_NS, ONSET_NS, SECOND_NS, START_NS, table, telemetry
 
-from hypocenter.analysis import incident
 from hypocenter.analysis.incident import case_of
 from hypocenter.analysis.symptom import Felt, find_symptom
 from hypocenter.errors import CaseError
@@ -112,7 +111,7 @@ def test_baseline_is_read_apart(store: Store) -> None:
 
 
 def test_more_spans_than_memory_allows_are_sampled_by_whole_traces_and_said(
-    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     # Ids of this incident count up; real ones are random in their last digits.
     whole = telemetry().table("spans")
@@ -120,8 +119,7 @@ def test_more_spans_than_memory_allows_are_sampled_by_whole_traces_and_said(
     mixed = whole.set_column(whole.schema.get_field_index("trace_id"), whole.schema.field("trace_id"), ids)
     other = Store(tmp_path / "store", create=True)
     other.append(Batch({"spans": mixed}))
-    monkeypatch.setattr(incident, "MOST_SPANS", 960)
-    case = case_of(other, at_ns=ALERT_NS)
+    case = case_of(other, at_ns=ALERT_NS, most_spans=960)
     kept = case.telemetry.table("spans")
     assert 0.5 < kept.num_rows / 960 < 1.5
     assert set(kept.group_by("trace_id").aggregate([([], "count_all")])["count_all"].to_pylist()) == {8}

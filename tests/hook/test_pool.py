@@ -12,9 +12,11 @@ from hypocenter.hook.pool import KNOWN, Pool
 
 
 def test_a_killed_and_a_hanging_worker_are_replaced(tmp_path: Path) -> None:
+    arguments = {"sources": {"store": str(tmp_path / "none")}, "now_ns": 0, "ask_s": 0}
+
     async def failure(pool: Pool, timeout_s: float) -> str:
         try:
-            await pool.ask(KNOWN, "known", {"store": str(tmp_path / "none")}, timeout_s)
+            await pool.ask(KNOWN, "known", arguments, timeout_s)
         except RankerError as error:
             return str(error)
         return ""

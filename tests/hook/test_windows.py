@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from http.server import BaseHTTPRequestHandler
 
 import hooks
-import httpx
+import pytest
+from servers_that_answer import serving
 
+from hypocenter.errors import SourceError
 from hypocenter.hook.payload import Alert, parse
-from hypocenter.hook.windows import Rule, Rules, read_rules, search_of
+from hypocenter.hook.windows import Rule, Rules, Search, read_rules, search_of
 
 S = 10**9
 NOW = hooks.ALERT_NS + 30 * S
@@ -18,10 +22,15 @@ def alerts() -> tuple[Alert, ...]:
     return parse(hooks.body(hooks.alert())).alerts
 
 
-def test_search_reaches_back_over_for_rate_window_and_ten_minutes() -> None:
-    found = search_of(alerts(), Rule(120 * S, 300 * S), NOW)
-    assert found.begin_ns == hooks.ALERT_NS - (120 + 300 + 600) * S
-    assert (found.at_ns, found.note) == (hooks.ALERT_NS - (120 + 150) * S, None)
+def test_search_is_told_a_time_around_which_the_end_of_pending_and_what_its_rates_see_lie() -> None:
+    assert search_of(alerts(), Rule(120 * S, 300 * S), NOW) == Search(hooks.ALERT_NS - (120 + 150) * S)
+    # An onset is looked for up to 5 min after it, so the end of pending must be no further.
+    assert search_of(alerts(), Rule(0, 1200 * S), NOW).at_ns == hooks.ALERT_NS - 300 * S
+
+
+def test_rates_that_reach_further_back_than_the_search_are_told() -> None:
+    found = search_of(alerts(), Rule(0, 3600 * S), NOW)
+    assert found == Search(hooks.ALERT_NS - 300 * S, "its rates reach further back than 21:59 UTC")
 
 
 def test_an_unknown_rule_is_assumed_and_said() -> None:
@@ -40,16 +49,20 @@ def test_rules_are_read_from_prometheus_and_kept_when_it_hangs() -> None:
     ]
     answer = {"status": "success", "data": {"groups": [{"rules": rules}]}}
     assert read_rules(answer) == {"Errors": Rule(120 * S, 300 * S)}
+    status = iter([200, 500])
 
-    async def run() -> Rule | None:
-        answers = iter([httpx.Response(200, json=answer), httpx.Response(500)])
-        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(answers))) as client:
-            found = Rules("http://prometheus", client)
+    def get(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(next(status))
+        handler.end_headers()
+        handler.wfile.write(json.dumps(answer).encode())
+
+    async def run(url: str) -> Rule | None:
+        found = Rules({"url": url, "tenant": "shop"})
+        await found.refresh()
+        with pytest.raises(SourceError, match="answered with 500"):
             await found.refresh()
-            try:
-                await found.refresh()
-            except httpx.HTTPError:
-                return found.get("Errors")
-        return None
+        return found.get("Errors")
 
-    assert asyncio.run(run()) == Rule(120 * S, 300 * S)
+    with serving(get) as (url, requests):
+        assert asyncio.run(run(url)) == Rule(120 * S, 300 * S)
+    assert {(path, headers["X-Scope-OrgID"]) for path, headers in requests} == {("/api/v1/rules?type=alert", "shop")}

@@ -16,7 +16,7 @@ from .server import Access, NotThere, Server
 from .splitting import split
 
 LIMIT: Final = 500
-_SHORTEST_NS: Final = 10**6
+FINEST_NS: Final = 10**6
 
 
 def fetch(
@@ -26,6 +26,7 @@ def fetch(
     *,
     access: Access | None = None,
     limit: int = LIMIT,
+    finest_ns: int = FINEST_NS,
     on_progress: Progress | None = None,
 ) -> Iterator[Batch]:
     """Yield the spans of every trace that has a span of one of ``services`` (none: all) in ``window``.
@@ -37,7 +38,9 @@ def fetch(
     window
         Traces are whole, so some spans lie outside.
     limit
-        Traces of one answer; a window with more is halved, down to a millisecond.
+        Traces of one answer; a window with more is halved.
+    finest_ns
+        Down to this, of which it holds multiples.
     on_progress
         Hears the share of the services that is done.
 
@@ -51,18 +54,18 @@ def fetch(
     A trace is found by each of its services and kept once. What cannot be halved further is counted as dropped.
     """
     with Server(url, access or Access(), "Jaeger") as server:
-        yield from evened(_traces(server, window, services, limit, on_progress or (lambda share: None)))
+        yield from evened(_traces(server, window, services, limit, finest_ns, on_progress or (lambda share: None)))
 
 
 def _traces(
-    server: Server, window: Window, services: Sequence[str], limit: int, on_progress: Progress
+    server: Server, window: Window, services: Sequence[str], limit: int, finest_ns: int, on_progress: Progress
 ) -> Iterator[Batch]:
     is_v3, known = _services(server)
     asked = list(services) or known
     seen: set[str] = set()
     for number, service in enumerate(asked):
         ask = partial(_ask, server, is_v3, service, limit)
-        for piece, batch, is_whole in split(window, _SHORTEST_NS, ask, limit):
+        for piece, batch, is_whole in split(window, finest_ns, ask, limit):
             tally = Tally()
             if not is_whole:
                 tally.drop("traces beyond the limit", f"{server.base}: {service} in {piece}")

@@ -30,6 +30,7 @@ def fetch(
     *,
     access: Access | None = None,
     limit: int = LIMIT,
+    finest_ns: int = SECOND_NS,
     on_progress: Progress | None = None,
 ) -> Iterator[Batch]:
     """Yield the spans of every trace that ``query`` (TraceQL; ``{}``: all) finds in ``window``; the traces are whole.
@@ -39,7 +40,9 @@ def fetch(
     url
         The address up to, not including, ``/api``; behind Grafana that of the data source's proxy.
     limit
-        Traces of one search; a window with more is halved, down to a second.
+        Traces of one search; a window with more is halved.
+    finest_ns
+        Down to this, a multiple of a second.
     on_progress
         Hears the share of the window that is done.
 
@@ -55,14 +58,20 @@ def fetch(
     """
     told = on_progress or (lambda share: None)
     with Server(url, access or Access(), "Tempo") as server, ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from evened(_traces(server, pool, window, query, limit, told))
+        yield from evened(_traces(server, pool, window, query, limit, finest_ns, told))
 
 
 def _traces(
-    server: Server, pool: ThreadPoolExecutor, window: Window, query: str, limit: int, on_progress: Progress
+    server: Server,
+    pool: ThreadPoolExecutor,
+    window: Window,
+    query: str,
+    limit: int,
+    finest_ns: int,
+    on_progress: Progress,
 ) -> Iterator[Batch]:
     seen: set[str] = set()
-    for piece, ids, is_whole in split(window, SECOND_NS, lambda one: _search(server, query, one, limit), limit):
+    for piece, ids, is_whole in split(window, finest_ns, lambda one: _search(server, query, one, limit), limit):
         tally = Tally()
         if not is_whole:
             tally.drop("traces beyond the limit", f"{server.base}: {piece}")
