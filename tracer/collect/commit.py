@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from hypocenter.errors import DecodeError, SourceError
 
 from ..batch import Batch, concat
-from ..otlp.decode import PROTOBUF, decode, decode_protobuf
+from ..otlp.decode import JSON, PROTOBUF, decode, decode_protobuf
 from ..privacy import Privacy
 from ..readers import zipkin_json
 from ..schema import TIME_COLUMN
@@ -27,6 +27,8 @@ MAX_AHEAD_NS = 24 * HOUR_NS
 _YEAR_2000_NS = 946_684_800 * SECOND_NS
 WRONG_CLOCK = "wrong clock: time before 2000 or more than a day ahead"
 _SOURCE = "otlp"
+# The shortest attribute has an object in 17 bytes; bare {} by the million would unfold to gigabytes of spans.
+_BYTES_PER_OBJECT, _OBJECTS = 8, 1000
 
 
 class Appender(Protocol):
@@ -138,6 +140,10 @@ def _decoded(group: Sequence[Request]) -> tuple[list[Accepted | Exception], list
 
 
 def _decode_one(request: Request) -> Batch:
+    if request.content_type == JSON:
+        most = _OBJECTS + len(request.payload) // _BYTES_PER_OBJECT
+        if request.payload.count(b"{") > most:
+            raise DecodeError(_SOURCE, "request", f"more than {most} objects in {len(request.payload)} bytes")
     if request.kind == ZIPKIN:
         return concat(zipkin_json.read(Source(ZIPKIN, decompressed(io.BytesIO(request.payload)))))
     return decode(request.kind, request.payload, request.content_type, _SOURCE)

@@ -10,6 +10,8 @@ from typing import Any, Final
 from .intake import Intake
 
 _INLINE_BYTES: Final = 64 * 1024
+# One is usual; unpacking costs a copy of the rest for each.
+_MEMBERS: Final = 16
 _GZIP: Final = 16 + zlib.MAX_WBITS
 Receive = Callable[[], Any]
 
@@ -72,6 +74,8 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     parts = []
     left = limit
     while body:
+        if len(parts) == _MEMBERS:
+            raise Broken(f"gzip of more than {_MEMBERS} members")
         unpacker = zlib.decompressobj(_GZIP)
         try:
             part = unpacker.decompress(body, left + 1)
