@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from hypocenter.errors import NotApplicable
 
+from .candidates import Candidates
 from .case import Case
 from .evidence.edges import MetricEdges
 from .evidence.errors import ErrorOrigin
@@ -28,9 +29,7 @@ from .evidence.structure import Structure
 from .evidence.visits import MANY_ORPHANS, STEP_NS, Clock, Visits, read_visits
 from .fusion import Posterior, fuse
 from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split, grid
-from .propagation import Propagation
-from .propagation import kinds as virtual_kinds
-from .ranking import Candidate, Evidence, Outcome, Ranking
+from .ranking import Outcome, Ranking
 
 # What a quiet window reaches by chance; below it there is no clear origin. What is usual is known the less, the shorter
 # the time before the onset, and a quiet recording makes up for it.
@@ -49,9 +48,6 @@ _WEIGHTS = {
     "excess": 1.0,
     "kubernetes": 1.0,
 }
-# A state or change of an object is a cause; what telemetry shows is its effect.
-_CAUSE, _CAUSE_NATS = "kubernetes", 1.0
-_AGAINST = 0.05  # nats; below it a kind of evidence found nothing about a candidate
 
 
 class Hypocenter:
@@ -195,8 +191,7 @@ def _ranking(
 ) -> Ranking:
     order = sorted(range(len(services)), key=lambda i: (-posterior.score[i], services[i]))
     symptom = _entry(case, services)
-    ways, virtual = Propagation(case, symptom), virtual_kinds(case)
-    candidates = tuple(_candidate(i, services, kinds, posterior, ways, virtual) for i in order)
+    candidates = tuple(map(Candidates.of(case, services, kinds, posterior, symptom).make, order))
     outcome: Outcome = "ranked" if posterior.score.max() >= posterior.nothing else "no-origin"
     split = posterior.splits[int(posterior.onset[order[0]])]
     return Ranking(
@@ -208,37 +203,6 @@ def _ranking(
         symptom=symptom,
         onset_ns=candidates[0].onset_ns,
         window_ns=(split.onset_ns, split.end_ns),
-    )
-
-
-def _candidate(
-    i: int, services: list[str], kinds: list[Kind], posterior: Posterior, ways: Propagation, virtual: dict[str, str]
-) -> Candidate:
-    at = int(posterior.onset[i])
-    split = posterior.splits[at]
-    nats = {k.kind: float(posterior.parts[k.kind][at, i]) for k in kinds}
-    told = sorted(
-        ((nats[k.kind], k.kind, k.tell(split, i)) for k in kinds if nats[k.kind] > _AGAINST), key=lambda t: -t[0]
-    )
-    found = tuple(
-        Evidence(kind, value, what.text, what.onset_ns or split.onset_ns, what.command) for value, kind, what in told
-    )
-    against = tuple(Evidence(k.kind, 0.0, "checked, nothing") for k in kinds if nats[k.kind] <= _AGAINST)
-    first = next((what for value, kind, what in told if kind == _CAUSE and value >= _CAUSE_NATS), None)
-    first = first or (told[0][2] if told else None)
-    entity, entity_kind = (first.entity, first.entity_kind) if first else (services[i], "service")
-    if entity_kind == "service":
-        entity_kind = virtual.get(entity, entity_kind)
-    return Candidate(
-        entity,
-        entity_kind,
-        services[i],
-        float(posterior.probability[i]),
-        (first.onset_ns or split.onset_ns) if first else None,
-        float(posterior.score[i]),
-        found,
-        against,
-        ways.path(services[i]),
     )
 
 

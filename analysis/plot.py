@@ -56,7 +56,7 @@ def evidence_bars(candidates: Sequence[Candidate], limit: int = 5) -> go.Figure:
         if e.score
     ]
     frame = pd.DataFrame(rows, columns=["candidate", "kind", "score", "text"])
-    figure = _figure(_CHROME_PX + 40 + 34 * max(len(shown), 1))
+    figure = empty_figure(_CHROME_PX + 40 + 34 * max(len(shown), 1))
     palette = (NORMAL, SUSPECT, SECOND, "#2a9d8f", "#e09f3e", "#8d99ae")
     for number, (kind, part) in enumerate(frame.groupby("kind", sort=True)):
         figure.add_bar(
@@ -89,7 +89,7 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
         shared_xaxes=True,
         vertical_spacing=0.32 / count,
         subplot_titles=[plain(p.title) for p in panels] or None,
-        figure=_figure(_CHROME_PX + _ROW_PX * count),
+        figure=empty_figure(_CHROME_PX + _ROW_PX * count),
     )
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     for row, panel in enumerate(panels, 1):
@@ -183,7 +183,7 @@ def waterfall(spans: pd.DataFrame, suspect: str | None = None, until_ms: float |
     # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.
     longest = max(map(len, names), default=0)
     labels = [plain(name).replace(" ", "\N{NO-BREAK SPACE}") for name in (n.ljust(longest) for n in names)]
-    figure = _figure(_CHROME_PX + _BAR_PX * max(len(ordered), 1))
+    figure = empty_figure(_CHROME_PX + _BAR_PX * max(len(ordered), 1))
     figure.add_bar(
         base=begin,
         x=length,
@@ -246,7 +246,8 @@ def _shorten(text: str, length: int = _LABEL_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _figure(height_px: int) -> go.Figure:
+def empty_figure(height_px: int) -> go.Figure:
+    """Return a figure without data in the look of all of them: transparent, its text without colour."""
     import plotly.graph_objects as go
 
     figure = go.Figure()

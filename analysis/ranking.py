@@ -28,7 +28,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A possible origin: ``entity`` (an edge is ``a -> b``), its kind and the service that it belongs to."""
+    """A possible origin: ``entity`` (an edge is ``a -> b``), its kind and the service that it belongs to.
+
+    ``pod`` is the one that evidence names, else the only one that the service has; ``operation`` the one that the
+    strongest evidence points at; ``indicator`` what shows it (cpu, memory, latency, network, error, code, ...). None
+    where nothing tells.
+    """
 
     entity: str
     kind: str  # service operation pod node edge database messaging external object change
@@ -39,6 +44,9 @@ class Candidate:
     evidence_for: tuple[Evidence, ...] = ()
     evidence_against: tuple[Evidence, ...] = ()
     path: tuple[str, ...] = ()  # from the origin to the symptom
+    pod: str | None = None
+    operation: str | None = None
+    indicator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

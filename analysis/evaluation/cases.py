@@ -14,6 +14,7 @@ from hypocenter.errors import CaseError
 from ...tracer.batch import Batch, concat
 from ...tracer.layouts import read_case_files, read_graph
 from ..case import Case, Symptom
+from .origins import Origin, read_origins
 
 # The only fields that reach a ranker; everything else in the line is label or bookkeeping.
 _INPUTS = ("dataset", "paths", "baseline", "graph", "target", "inject_time_epoch_s")
@@ -28,7 +29,8 @@ Derive = Callable[[Case], Case]
 class LabelledCase:
     """``answers`` is None when the label is absent (blind), empty when there is no fault.
 
-    ``derive`` changes what a ranker gets of it (`hypocenter.analysis.evaluation.derive`).
+    ``origins`` are the answers as finely as the label tells them; ``derive`` changes what a ranker gets of the case
+    (`hypocenter.analysis.evaluation.derive`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class LabelledCase:
     inputs: Mapping[str, Any] = field(repr=False)
     root: Path
     derive: Derive | None = None
+    origins: tuple[Origin, ...] = ()
 
     def files(self, of: Literal["paths", "baseline"]) -> dict[str, tuple[Path, ...]]:
         """Return the files by role (metrics, traces, logs) of the incident or of its baseline."""
@@ -111,6 +114,7 @@ def read_cases(file: Path, root: Path | None = None) -> list[LabelledCase]:
                 answers=_answers(record, f"{file}: line {number}"),
                 inputs={key: record[key] for key in _INPUTS if key in record},
                 root=folder,
+                origins=read_origins(record),
             )
         )
     return cases

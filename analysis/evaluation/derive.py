@@ -41,6 +41,16 @@ def without(modality: str) -> Derive:
     return _both(lambda batch: replace(batch, tables={s: t for s, t in batch.tables.items() if s not in gone}))
 
 
+def uninstrumented(service: str) -> Derive:
+    """Return a derivation in which ``service`` sends no spans and no logs; what others measure of it stays."""
+
+    def silence(batch: Batch) -> Batch:
+        kept = {signal: _others(batch.table(signal), service) for signal in ("spans", "logs") if signal in batch.tables}
+        return replace(batch, tables=batch.tables | kept)
+
+    return _both(silence)
+
+
 def drop_spans(share: float, seed: int = 0) -> Derive:
     """Return a derivation in which each span is lost with probability ``share``, drawn by its ids and ``seed``."""
     if not 0 <= share < 1:
@@ -63,12 +73,13 @@ def _both(change: Callable[[Batch], Batch]) -> Derive:
 
 
 def _without_service(batch: Batch, service: str) -> Batch:
-    tables = {}
-    for signal, table in batch.tables.items():
-        if "service" in table.column_names:
-            table = table.filter(pc.fill_null(pc.not_equal(table["service"], service), True))
-        tables[signal] = table
-    return replace(batch, tables=tables)
+    return replace(batch, tables={signal: _others(table, service) for signal, table in batch.tables.items()})
+
+
+def _others(table: pa.Table, service: str) -> pa.Table:
+    if "service" not in table.column_names:
+        return table
+    return table.filter(pc.fill_null(pc.not_equal(table["service"], service), True))
 
 
 def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
@@ -88,6 +99,7 @@ def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
                 name=f"quiet-{len(seen)}-{share:.0%}",
                 fault_type="none",
                 answers=frozenset(),
+                origins=(),
                 derive=partial(_false_alarm, share=share),
             )
 

@@ -41,6 +41,9 @@ class Prediction:
                     "service": c.service,
                     "probability": c.probability,
                     "onset_ns": c.onset_ns,
+                    "pod": c.pod,
+                    "operation": c.operation,
+                    "indicator": c.indicator,
                 }
                 for c in self.ranking.candidates
             ],
@@ -55,9 +58,13 @@ def run(
     rankers: Sequence[str],
     alert_offset_s: float = 0.0,
     progress: Callable[[int, str], None] | None = None,
+    reader: CaseReader | None = None,
 ) -> Iterator[Prediction]:
-    """Yield a prediction per case and ranker, in order; the telemetry of a case is read once and shared."""
-    reader = CaseReader()
+    """Yield a prediction per case and ranker, in order; the telemetry of a case is read once and shared.
+
+    A ``reader`` that is kept between runs spares reading the files again.
+    """
+    reader = reader or CaseReader()
     for index, labelled in enumerate(cases):
         if progress:
             progress(index, labelled.name)

@@ -89,6 +89,8 @@ class Score:
     not_applicable: int
     failed: int
     median_seconds: float
+    max_seconds: float
+    peak_rss_bytes: int  # of the largest case, 0 where the system does not tell
 
 
 def score(group: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
@@ -124,6 +126,8 @@ def score(group: str, ranker: str, predictions: Sequence[Prediction]) -> Score:
         not_applicable=sum(p.ranking.outcome == "not-applicable" for p in predictions),
         failed=sum(p.ranking.outcome == "failed" for p in predictions),
         median_seconds=float(np.median([p.seconds for p in predictions])),
+        max_seconds=max(p.seconds for p in predictions),
+        peak_rss_bytes=max(p.peak_rss_bytes for p in predictions),
     )
 
 

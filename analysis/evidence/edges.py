@@ -75,8 +75,8 @@ class MetricEdges:
         name = self._services[service]
         slowed = float(self._slowed(split)[service])
         if self._stopped(split)[service] <= _NATS_PER_LOG * slowed:
-            return Told(f"metrics of its edges: calls take x{np.exp(slowed):.1f} longer", name)
+            return Told(f"metrics of its edges: calls take x{np.exp(slowed):.1f} longer", name, indicator="network")
         nats = np.where((self._caller == service) | (self._callee == service), self._silence(split), -1.0)
         edge = int(np.argmax(nats))
         entity = f"{self._services[self._caller[edge]]} -> {self._services[self._callee[edge]]}"
-        return Told(f"{entity} reported regularly before, hardly now", entity, "edge")
+        return Told(f"{entity} reported regularly before, hardly now", entity, "edge", indicator="network")

@@ -57,10 +57,11 @@ class ErrorOrigin:
         test, before, now = self._presence.best(split, service)
         visits, at = self._visits, self._presence.example[test]
         name, owner = visits.services[service], visits.services[visits.service[at]]
-        text = (
-            f"errors begin in {visits.operations[visits.operation[at]]}: {before:.1%} of visits before, {now:.1%} now"
-        )
-        return Told(text, name) if owner == name else Told(text, f"{owner} -> {name}", "edge")
+        operation = visits.operations[visits.operation[at]]
+        text = f"errors begin in {operation}: {before:.1%} of visits before, {now:.1%} now"
+        if owner == name:
+            return Told(text, name, operation=operation, indicator="error")
+        return Told(text, f"{owner} -> {name}", "edge", indicator="error")
 
 
 def _gave_up(visits: Visits, rows: np.ndarray, context: np.ndarray, timed_out: np.ndarray) -> np.ndarray:

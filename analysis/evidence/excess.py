@@ -144,7 +144,9 @@ class Excess:
         mode = max(shares, key=lambda m: shares[m])
         what = "latency x requests" if mode == "latency" else "failed requests"
         return Told(
-            f"adds {shares[mode]:.0%} of the excess {what} that its callees do not explain", self._services[service]
+            f"adds {shares[mode]:.0%} of the excess {what} that its callees do not explain",
+            self._services[service],
+            indicator="latency" if mode == "latency" else "error",
         )
 
 

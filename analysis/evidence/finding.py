@@ -14,7 +14,8 @@ from ..onset import Split
 class Told:
     """What a kind of evidence says of one service: a sentence with figures, and the entity it points at.
 
-    ``onset_ns`` is when it began where that is known better than by the split, ``command`` what to run next.
+    ``onset_ns`` is when it began where that is known better than by the split, ``command`` what to run next,
+    ``operation`` the one operation that it points at, ``indicator`` what shows it (cpu, latency, network, code, ...).
     """
 
     text: str
@@ -22,6 +23,8 @@ class Told:
     entity_kind: str = "service"
     onset_ns: int | None = None
     command: str | None = None
+    operation: str | None = None
+    indicator: str | None = None
 
 
 class Evidence(Protocol):

@@ -141,15 +141,25 @@ class Latency:
         name, own, out, incoming = names[service], shifts[service], star.out[service], star.incoming[service]
         if own >= max(out, incoming):
             operation = visits.operations[visits.operation[self._first[key[service]]]]
-            return Told(f"{operation}: its own work takes x{np.exp(own):.1f} longer, beyond noise", name)
+            return Told(
+                f"{operation}: its own work takes x{np.exp(own):.1f} longer, beyond noise",
+                name,
+                operation=operation,
+                indicator="latency",
+            )
         if out >= incoming:
-            return Told(f"all its calls stall: x{np.exp(out):.1f} longer on the way, beyond noise", name)
+            return Told(
+                f"all its calls stall: x{np.exp(out):.1f} longer on the way, beyond noise", name, indicator="network"
+            )
         caller = names[star.caller[service]]
         if not (visits.service == service).any():
             # Of a callee without spans the way there and the work are one.
-            return Told(f"calls from {caller} take x{np.exp(incoming):.1f} longer", name)
+            return Told(f"calls from {caller} take x{np.exp(incoming):.1f} longer", name, indicator="latency")
         return Told(
-            f"calls from {caller} take x{np.exp(incoming):.1f} longer on the way", f"{caller} -> {name}", "edge"
+            f"calls from {caller} take x{np.exp(incoming):.1f} longer on the way",
+            f"{caller} -> {name}",
+            "edge",
+            indicator="network",
         )
 
 

@@ -44,8 +44,14 @@ class LogLines:
         """Name the operation and the line that changed most."""
         test, before, now = self._presence.best(split, service)
         visits, p = self._visits, self._presence
-        text = f"{visits.operations[visits.operation[p.example[test]]]} writes “{self._names[p.item[test]]}”"
-        return Told(f"{text}: {before:.0%} of visits before, {now:.0%} now", visits.services[service])
+        operation = visits.operations[visits.operation[p.example[test]]]
+        text = f"{operation} writes “{self._names[p.item[test]]}”"
+        return Told(
+            f"{text}: {before:.0%} of visits before, {now:.0%} now",
+            visits.services[service],
+            operation=operation,
+            indicator="code",
+        )
 
 
 def _joined(visits: Visits, logs: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:

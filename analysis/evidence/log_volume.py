@@ -87,4 +87,4 @@ class LogVolume:
         text = (
             f"writes “{self._names[self._item[best]]}” in {share[best]:.0%} of time steps before, {now[best]:.0%} now"
         )
-        return Told(text, self._services[service])
+        return Told(text, self._services[service], indicator="code")

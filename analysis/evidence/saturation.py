@@ -66,9 +66,10 @@ class Saturation:
         old, new = (f"{_short(float(np.nanmedian(part)) / per)}{unit}" for part in (before, now))
         text = f"{series.name[row]} {old} before, {new} now"
         pods = {p for p in series.pod[series.service == service] if isinstance(p, str)}
-        name = self._services[service]
-        pod = series.pod[row]
-        return Told(text, str(pod), "pod") if isinstance(pod, str) and len(pods) > 1 else Told(text, name)
+        role, pod = str(series.role[row]), series.pod[row]
+        if isinstance(pod, str) and len(pods) > 1:
+            return Told(text, pod, "pod", indicator=role)
+        return Told(text, self._services[service], indicator=role)
 
 
 def _short(value: float) -> str:

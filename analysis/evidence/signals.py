@@ -54,4 +54,4 @@ class Signals:
         rise = np.where(series.service[self._rows] == service, series.rises(split, self._rows), -1.0)
         row = self._rows[int(np.argmax(rise))]
         text = f"{series.name[row]} x{np.exp(rise.max()):.1f} beyond noise, not explained by its callees"
-        return Told(text, self._services[service])
+        return Told(text, self._services[service], indicator=str(series.role[row]))

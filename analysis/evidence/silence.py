@@ -43,5 +43,8 @@ class Silence:
         caller = self._visits.services[self._visits.service[self._presence.example[test]]]
         name = self._visits.services[service]
         return Told(
-            f"answers {before:.0%} of the calls from {caller} before, {now:.0%} now", f"{caller} -> {name}", "edge"
+            f"answers {before:.0%} of the calls from {caller} before, {now:.0%} now",
+            f"{caller} -> {name}",
+            "edge",
+            indicator="network",
         )

@@ -45,8 +45,14 @@ class Structure:
         """Name the operation and the child call that changed most."""
         test, before, now = self._presence.best(split, service)
         visits, p = self._visits, self._presence
-        text = f"{visits.operations[visits.operation[p.example[test]]]} calls {visits.operations[p.item[test]]}"
-        return Told(f"{text}: {before:.0%} of visits before, {now:.0%} now", visits.services[service])
+        operation = visits.operations[visits.operation[p.example[test]]]
+        text = f"{operation} calls {visits.operations[p.item[test]]}"
+        return Told(
+            f"{text}: {before:.0%} of visits before, {now:.0%} now",
+            visits.services[service],
+            operation=operation,
+            indicator="code",
+        )
 
 
 def _above(visits: Visits, tests: Presence) -> np.ndarray:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from ..analysis.evaluation.calibration import Calibration
+    from ..analysis.evaluation.cases import LabelledCase
+    from ..analysis.evaluation.runner import Prediction
     from ..analysis.evaluation.scoring import Score
 
 # Every table carries the two floors, whatever was asked for.
 _FLOORS = ("random", "max-z")
+_OWN = "hypocenter"
 
 
 def evaluate(
@@ -26,6 +27,7 @@ def evaluate(
     ranker: Annotated[list[str] | None, typer.Option(help="A ranking method; repeat for more. By default all.")] = None,
     alert_offset: Annotated[float, typer.Option(help="Seconds by which the alert is late (or early, below 0).")] = 0.0,
     predictions: Annotated[Path | None, typer.Option(help="Write a JSON line per case and ranker here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the leaderboard as one HTML file here.")] = None,
     by: Annotated[str, typer.Option(help="A row per system or per fault-type.")] = "system",
     quiet: Annotated[
         bool, typer.Option("--quiet-windows", help="Add false alarms in the baseline recordings.")
@@ -34,70 +36,68 @@ def evaluate(
     without: Annotated[
         list[str] | None, typer.Option(help="Take away traces, metrics, logs or service=NAME; repeat for more.")
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(help="Also: alert times wrong by up to 300 s, spans, modalities and the origin's own missing."),
+    ] = False,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
 ) -> None:
     """Rank labelled incidents with every method and print how often each names the true origin."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ..analysis.evaluation import derive
-    from ..analysis.evaluation.calibration import calibrate
-    from ..analysis.evaluation.cases import read_cases
     from ..analysis.evaluation.runner import run
-    from ..analysis.evaluation.scoring import score_all
-    from ..analysis.ranker import names
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if by not in ("system", "fault-type"):
         raise typer.BadParameter(f"expected system or fault-type, not {by!r}", param_hint="--by")
+    if report is not None and not report.parent.is_dir():
+        raise typer.BadParameter(f"no such folder: {report.parent}", param_hint="--report")
     try:
         changes = [derive.without(modality) for modality in without or ()]
         changes += [derive.drop_spans(drop_spans)] if drop_spans else []
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--without / --drop-spans") from error
-    known = names()
-    asked = ranker or known
-    for name in asked:
-        if name not in known:
-            raise typer.BadParameter(f"unknown ranker {name!r}; known: {', '.join(known)}", param_hint="--ranker")
-    chosen = list(dict.fromkeys([*asked, *_FLOORS]))
-    labelled = read_cases(cases, root)
-    if root is None and labelled and not _first_path_exists(labelled[0].root, labelled[0].inputs):
-        typer.echo(f"paths are not below {cases.parent}; trying its parent folder", err=True)
-        labelled = read_cases(cases, cases.resolve().parent.parent)
+    chosen = _chosen(ranker)
+    labelled = _labelled(cases, root)
     if quiet:
         labelled += list(derive.quiet_cases(labelled))
     if changes:
         labelled = [derive.derived(case, changes) for case in labelled]
-    found = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("evaluating", total=len(labelled))
-        for prediction in run(
-            labelled, chosen, alert_offset, lambda i, n: bar.update(task, completed=i, description=n)
-        ):
-            found.append(prediction)
+    with _Bar("evaluating", len(labelled)) as bar:
+        found = list(run(labelled, chosen, alert_offset, bar))
+    swept = _swept(labelled, found, ranker or [_OWN]) if sweep else []
     if predictions is not None:
         lines = [json.dumps(p.to_dict(), ensure_ascii=False) for p in found]
         predictions.write_text("\n".join([*lines, ""]), encoding="utf-8")
-    scores = score_all(found, by="system" if by == "system" else "fault_type")
-    calibrations = calibrate(found)
     failures = sorted(
         {f"{p.ranking.ranker}: {p.case.name}: {p.ranking.error}" for p in found if p.ranking.outcome == "failed"}
     )
     for failure in failures[:20]:
         typer.echo(f"failed: {failure}", err=True)
-    if output == "json":
-        shown = {
-            "scores": [_to_json(row) for row in scores],
-            "calibration": [_to_json(row) for row in calibrations],
-        }
-        typer.echo(json.dumps(shown, indent=2, allow_nan=False))
-    elif scores:
-        _print_table(scores, by)
-        _print_calibration(calibrations)
-    else:
-        typer.echo("no case carries a label; only predictions were made", err=True)
+    _show(found, swept, by, output)
+    if report is not None:
+        said = _conditions(alert_offset, drop_spans, without or (), quiet)
+        typer.echo(str(_write(report, found, swept, chosen[0], said)), err=True)
+
+
+def _chosen(asked: Sequence[str] | None) -> list[str]:
+    from ..analysis.ranker import names
+
+    known = names()
+    for name in asked or ():
+        if name not in known:
+            raise typer.BadParameter(f"unknown ranker {name!r}; known: {', '.join(known)}", param_hint="--ranker")
+    return list(dict.fromkeys([*(asked or known), *_FLOORS]))
+
+
+def _labelled(cases: Path, root: Path | None) -> list[LabelledCase]:
+    from ..analysis.evaluation.cases import read_cases
+
+    labelled = read_cases(cases, root)
+    if root is None and labelled and not _first_path_exists(labelled[0].root, labelled[0].inputs):
+        typer.echo(f"paths are not below {cases.parent}; trying its parent folder", err=True)
+        labelled = read_cases(cases, cases.resolve().parent.parent)
+    return labelled
 
 
 def _first_path_exists(root: Path, inputs: Any) -> bool:
@@ -105,69 +105,88 @@ def _first_path_exists(root: Path, inputs: Any) -> bool:
     return not listed or (root / listed[0]).exists()
 
 
-def _to_json(score: Score | Calibration) -> dict[str, Any]:
-    from dataclasses import asdict
+def _swept(labelled: Sequence[LabelledCase], found: Sequence[Prediction], rankers: Sequence[str]) -> list[Score]:
+    """Return a row per condition and ranker, first the cases as they were evaluated."""
+    from ..analysis.evaluation.scoring import score
+    from ..analysis.evaluation.sweep import conditions, sweep
 
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): clean(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [clean(item) for item in value]
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return {key: clean(value) for key, value in asdict(score).items()}
-
-
-def _print_table(scores: list[Score], by: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption="[95 % interval]; failed, not applicable and no origin count as wrong; forced scores the order that a "
-        "no-origin keeps",
-    )
-    shares = ("AC@1", "AC@3", "AC@5", "Avg@5", "MRR", "forced@1", "forced Avg", "specificity")
-    for heading in (by, "ranker"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("n", *shares, "quiet", "n/a", "failed", "median s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-
-    def share(value: float | None, interval: tuple[float, float] | None) -> str:
-        if value is None or math.isnan(value) or interval is None:
-            return "-"
-        return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
-
-    def plain(value: float) -> str:
-        return "-" if math.isnan(value) else f"{value:.2f}"
-
-    group = None
-    for s in scores:
-        if group not in (None, s.group):
-            table.add_section()
-        table.add_row(
-            "" if group == s.group else s.group,
-            s.ranker,
-            str(s.n),
-            *(share(s.ac[k], s.ac_interval[k]) for k in (1, 3, 5)),
-            share(s.avg5, s.avg5_interval),
-            share(s.mrr, s.mrr_interval),
-            plain(s.forced_ac[1]),
-            plain(s.forced_avg5),
-            share(s.specificity, s.specificity_interval),
-            str(s.no_fault),
-            str(s.not_applicable),
-            str(s.failed),
-            f"{s.median_seconds:.2f}",
-        )
-        group = s.group
-    Console(width=None if sys.stdout.isatty() else 250).print(table)
+    asked = conditions()
+    by_condition: dict[str, list[Prediction]] = {condition.name: [] for condition in asked}
+    with _Bar("sweeping", len(labelled) * len(asked)) as bar:
+        for condition, prediction in sweep(labelled, rankers, asked, bar):
+            by_condition[condition.name].append(prediction)
+    groups = {"as recorded": list(found)} | by_condition
+    return [
+        score(name, ranker, part)
+        for name, predictions in groups.items()
+        for ranker in rankers
+        if (part := [p for p in predictions if p.ranking.ranker == ranker and p.case.answers is not None])
+    ]
 
 
-def _print_calibration(rows: list[Calibration]) -> None:
-    for row in rows:
-        bins = ", ".join(f"{said:.2f} -> {true:.2f} ({n})" for said, true, n in row.bins)
-        typer.echo(
-            f"{row.ranker}: probability said -> came true (n): {bins}; error {row.error:.2f}, Brier {row.brier:.2f}"
-        )
+def _show(found: Sequence[Prediction], swept: Sequence[Score], by: str, output: str) -> None:
+    from ..analysis.evaluation.calibration import calibrate
+    from ..analysis.evaluation.granularity import score_granularity
+    from ..analysis.evaluation.scoring import score_all
+    from . import evaluate_tables as tables
+
+    scores = score_all(found, by="system" if by == "system" else "fault_type")
+    calibrations, levels = calibrate(found), score_granularity(found)
+    if output == "json":
+        shown = {
+            "scores": [tables.to_json(row) for row in scores],
+            "calibration": [tables.to_json(row) for row in calibrations],
+            "granularity": [tables.to_json(row) for row in levels],
+            "sweep": [tables.to_json(row) for row in swept],
+        }
+        typer.echo(json.dumps(shown, indent=2, allow_nan=False))
+        return
+    if not scores:
+        typer.echo("no case carries a label; only predictions were made", err=True)
+        return
+    tables.print_scores(scores, by)
+    tables.print_granularity(levels)
+    if swept:
+        tables.print_sweep(swept)
+    tables.print_calibration(calibrations)
+
+
+def _conditions(alert_offset: float, drop_spans: float, without: Sequence[str], quiet: bool) -> str:
+    said = [f"The alert is {alert_offset:+g} s off."] if alert_offset else []
+    said += [f"{drop_spans:.0%} of the spans are lost."] if drop_spans else []
+    said += [f"Without {', '.join(without)}."] if without else []
+    said += ["False alarms in the baseline recordings are added."] if quiet else []
+    return " ".join(said)
+
+
+def _write(path: Path, found: Sequence[Prediction], swept: Sequence[Score], subject: str, said: str) -> Path:
+    from ..report.leaderboard import Table, write_leaderboard
+    from .evaluate_tables import SWEPT
+    from .evaluate_tables import swept as rows
+
+    more = [Table("Under worse conditions", SWEPT, tuple(rows(swept)), headings=2)] if swept else []
+    try:
+        return write_leaderboard(path, found, subject, said, more)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--report") from error
+
+
+class _Bar:
+    """A progress bar on stderr that is called with the number done and what is at work."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task(what, total=total)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, what: str) -> None:
+        self._progress.update(self._task, completed=done, description=what)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from .text import visible
 
 if TYPE_CHECKING:
     import jinja2
+    import markupsafe
+
+    from .sections import Drawing
 
 
 @cache
@@ -26,3 +33,30 @@ def environment(package: str) -> jinja2.Environment:
         # What a template writes is made visible first, except markup of our own.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+
+
+@cache
+def asset(name: str) -> str:
+    """Return a style sheet or script of the pages."""
+    return files("hypocenter.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def policy(scripts: Sequence[str]) -> str:
+    """Return the Content-Security-Policy of a page that runs ``scripts`` alone and fetches nothing."""
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    # plotly.js writes style elements and attributes; no style can leave the page, since nothing may be fetched.
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def json_block(drawing: Drawing) -> markupsafe.Markup:
+    """Return a figure as JSON that cannot end the script element it stands in."""
+    import markupsafe
+
+    text: str = drawing.figure.to_json()
+    for character in "<>&\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return markupsafe.Markup(text)

@@ -6,16 +6,13 @@ is listed in the head.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .answer import answer, clock, grouped, name_of, percent
-from .environment import environment
-from .sections import Drawing, build
+from .environment import asset, environment, json_block, policy
+from .sections import build
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,9 +42,9 @@ def to_html(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) 
     from .. import __version__
 
     drawn = build(ranking, case, graph)
-    scripts = [get_plotlyjs(), _asset("report.js")] if drawn.drawings else []
+    scripts = [get_plotlyjs(), asset("report.js")] if drawn.drawings else []
     return (
-        _environment()
+        pages()
         .get_template("report.html")
         .render(
             told=answer(ranking, case),
@@ -56,9 +53,9 @@ def to_html(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) 
             strongest=_strongest(ranking),
             page=drawn,
             version=__version__,
-            policy=_policy(scripts),
+            policy=policy(scripts),
             scripts=scripts,
-            css=_asset("report.css"),
+            css=asset("report.css"),
         )
     )
 
@@ -66,14 +63,14 @@ def to_html(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) 
 def to_card(ranking: Ranking, case: Case | None = None) -> str:
     """Return the answer as an HTML fragment without scripts, as notebooks show it."""
     return (
-        _environment()
+        pages()
         .get_template("card.html")
         .render(
             told=answer(ranking, case),
             ranking=ranking,
             candidates=ranking.candidates[:_CARD_CANDIDATES],
             strongest=_strongest(ranking),
-            css=_asset("report.css"),
+            css=asset("report.css"),
         )
     )
 
@@ -84,33 +81,9 @@ def _strongest(ranking: Ranking) -> float:
     return max(scores, default=0.0) or 1.0
 
 
-def _policy(scripts: list[str]) -> str:
-    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    # plotly.js writes style elements and attributes; no style can leave the page, since nothing may be fetched.
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
 @cache
-def _asset(name: str) -> str:
-    return files("hypocenter.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    pages = environment("hypocenter.report")
-    pages.filters.update(percent=percent, clock=clock, name_of=name_of, grouped=grouped, json_block=_json_block)
-    return pages
-
-
-def _json_block(drawing: Drawing) -> Any:
-    """Return a figure as JSON that cannot end the script element it stands in."""
-    import markupsafe
-
-    text: str = drawing.figure.to_json()
-    for character in "<>&\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return markupsafe.Markup(text)
+def pages() -> jinja2.Environment:
+    """Return the environment of the pages in this folder, with the words they share."""
+    made = environment("hypocenter.report")
+    made.filters.update(percent=percent, clock=clock, name_of=name_of, grouped=grouped, json_block=json_block)
+    return made

@@ -9,7 +9,7 @@ import pytest
 from hypocenter.analysis.case import Case
 from hypocenter.analysis.evaluation.calibration import calibrate
 from hypocenter.analysis.evaluation.cases import LabelledCase
-from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, without
+from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, uninstrumented, without
 from hypocenter.analysis.evaluation.runner import Prediction
 from hypocenter.analysis.ranking import Candidate, Ranking
 from hypocenter.tracer.batch import Batch
@@ -88,3 +88,9 @@ def test_blind_cases_and_rankers_without_probabilities_are_not_calibrated() -> N
     blind = Prediction(labelled(answers=None), Ranking("x", "ranked", (Candidate("a", "service", "a", 0.5),)), 0.0, 0)
     silent = Prediction(labelled(), Ranking("y", "ranked", (Candidate("a", "service", "a", None),)), 0.0, 0)
     assert calibrate([blind, silent]) == []
+
+
+def test_service_without_instrumentation_sends_no_spans_and_no_logs() -> None:
+    changed = uninstrumented("web")(CASE)
+    assert changed.telemetry.table("spans")["service"].unique().to_pylist() == ["cart"]
+    assert (changed.telemetry.table("logs").num_rows, changed.baseline.table("spans").num_rows) == (0, 0)
