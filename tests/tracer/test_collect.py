@@ -265,6 +265,24 @@ def test_overload_is_refused_in_the_retryable_way_and_passes(tmp_path: Path) -> 
         assert slow.metric("hypocenter_collect_refused_total", reason="overload") == 8 - len(taken) + len(refusals)
 
 
+def test_senders_that_give_up_hold_nothing_up(tmp_path: Path) -> None:
+    (tmp_path / "delay").write_text("0.3")
+    with collector(tmp_path / "store", odd="slow_store", bounds={"workers": 1}) as slow:
+        with exporter(slow.ports["otlp-grpc"]) as export:
+            calls = [export.future(request("gone", [number]).SerializeToString()) for number in range(1, 9)]
+            while not slow.metric("hypocenter_collect_queue_requests"):
+                time.sleep(0.01)
+            for call in calls:
+                call.cancel()
+        (tmp_path / "delay").write_text("0")
+        assert slow.post("/v1/traces", request("after", [1]).SerializeToString()).status == 200
+        until = time.monotonic() + 30
+        while slow.metric("hypocenter_collect_queue_requests") and time.monotonic() < until:
+            time.sleep(0.01)
+        assert slow.metric("hypocenter_collect_queue_size_bytes") == 0
+        assert ids_of(slow, "after") == [1]
+
+
 def test_full_disk_refuses_says_so_and_recovers(tmp_path: Path) -> None:
     with collector(tmp_path / "store", odd="full_store") as full:
         assert full.post("/v1/traces", request("before", [1]).SerializeToString()).status == 200

@@ -124,15 +124,21 @@ class Intake:
 
     def _take(self) -> list[_Waiting]:
         """Return what waits, oldest first; empty only when stopping and nothing waits."""
+        group: list[_Waiting] = []
+        size = 0
         with self._changed:
-            while not self._waiting and not self._stopping:
-                self._changed.wait()
-            group: list[_Waiting] = []
-            size = 0
-            while self._waiting and (not group or size + self._waiting[0].size <= self._bounds.group_bytes):
-                group.append(self._waiting.popleft())
-                size += group[-1].size
-            return group
+            while not group and (self._waiting or not self._stopping):
+                while not self._waiting and not self._stopping:
+                    self._changed.wait()
+                while self._waiting and (not group or size + self._waiting[0].size <= self._bounds.group_bytes):
+                    one = self._waiting.popleft()
+                    if one.future.set_running_or_notify_cancel():
+                        group.append(one)
+                        size += one.size
+                    else:  # its sender is gone, and nobody promised it anything
+                        self._held_bytes -= one.size
+                        self._held_requests -= 1
+        return group
 
     def _done(self, group: Sequence[_Waiting], seconds: float) -> None:
         size = sum(one.size for one in group)
