@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from functools import cached_property
 
 import networkx as nx
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .case import Case
+from .ranking import Candidate
 
 _STEEP = 10.0  # a call that takes e^0.1 times as long halves what is left of its weight above one
 
@@ -35,6 +38,22 @@ class Propagation:
             return {}
         ways: dict[str, list[str]] = nx.single_source_dijkstra_path(self._graph, self._symptom, weight="weight")
         return ways
+
+
+def ways(candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Return a row per step of the candidates' paths: source (nearer to the origin), target, weight.
+
+    The weight is the summed probability of the candidates whose path takes the step; one without probability counts by
+    its place, 1/rank. Steps whose weight is 0 are left out. Paths to one symptom never form a circle.
+    """
+    rows = [
+        (source, target, 1.0 / rank if candidate.probability is None else candidate.probability)
+        for rank, candidate in enumerate(candidates, 1)
+        for source, target in itertools.pairwise(candidate.path)
+    ]
+    frame = pd.DataFrame(rows, columns=["source", "target", "weight"]).astype({"weight": float})
+    summed = frame.groupby(["source", "target"], sort=False, as_index=False).weight.sum()
+    return summed[summed.weight > 0].reset_index(drop=True)
 
 
 def _worse(case: Case) -> dict[tuple[str, str], float]:

@@ -307,8 +307,8 @@ class DependencyGraph:
         return to_mermaid(self)
 
     def figure(self, **options: Any) -> go.Figure:
-        """Return the service map as a plotly figure; the options are those of `hypocenter.graph.plot.service_map`."""
-        from .plot import service_map
+        """Return the service map as a plotly figure; the options are those of `hypocenter.figures.service_map`."""
+        from hypocenter.figures import service_map
 
         return service_map(self, **options)
 

@@ -16,6 +16,8 @@ from hypocenter.errors import GraphError
 from ..tracer.window import to_rfc3339
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from .dependency_graph import DependencyGraph
 
 Floats = npt.NDArray[np.float64]
@@ -72,6 +74,21 @@ class GraphDiff:
 
     def _with(self, change: str) -> pd.DataFrame:
         return self.table[self.table["change"] == change].reset_index(drop=True)
+
+    @property
+    def told(self) -> pd.DataFrame:
+        """The rows worth telling, with ``text``: what appeared, vanished or changed significantly."""
+        parts = {name: getattr(self, name) for name in ("appeared", "vanished", "changed")}
+        rows = pd.concat([part for part in parts.values() if len(part)] or [self.table.head(0)], ignore_index=True)
+        return rows.assign(
+            text=[_in_words(row) if row.change == "changed" else row.change for row in rows.itertuples()]
+        )
+
+    def figure(self) -> go.Figure:
+        """Return both graphs as one map, the calls coloured and dashed by what became of them."""
+        from hypocenter.figures import diff_map
+
+        return diff_map(self.before, self.after, self.told)
 
     def to_frame(self) -> pd.DataFrame:
         """Return every comparison (`DIFF_COLUMNS`)."""

@@ -7,7 +7,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .session import RankedIncident, Session, ingest, open
+    from .incident import RankedIncident
+    from .session import Session, ingest, open
     from .tracer.window import Window
 
 __version__ = "0.1.0"
@@ -15,7 +16,7 @@ __all__ = ["RankedIncident", "Session", "Window", "__version__", "ingest", "open
 
 # Looked up on first use, so that `import hypocenter` loads nothing heavy.
 _HOME = {
-    "RankedIncident": "session",
+    "RankedIncident": "incident",
     "Session": "session",
     "Window": "tracer.window",
     "ingest": "session",

@@ -15,9 +15,11 @@ from .analysis.metrics import to_metrics
 from .analysis.symptom import find_symptoms
 from .errors import GraphError, SourceError
 from .graph.cache import rollups
+from .graph.flame import paths
 from .graph.kubernetes import History
 from .graph.kubernetes_start import PodStart
 from .graph.kubernetes_start import pod_start as start_of
+from .graph.link import link
 from .semconv import STATUS_ERROR
 from .tracer.window import HOUR_NS, Window
 
@@ -55,10 +57,7 @@ def traces(
     ``operation`` of its earliest root, ``spans``, ``errors``, ``services``; the index is the trace id. ``error`` and
     ``longer_than_s`` speak of the spans of ``service`` and ``operation`` where these are given.
     """
-    condition = pc.scalar(True)
-    for name, value in (("service", service), ("name", operation)):
-        if value is not None:
-            condition &= pc.field(name) == value
+    condition = _matches(service, operation)
     if error is not None:
         condition &= (pc.field("status") == STATUS_ERROR) == error
     if longer_than_s is not None:
@@ -66,6 +65,14 @@ def traces(
     matching = store.read("spans", window, ["trace_id"], condition)["trace_id"].unique()
     spans = store.read("spans", window, _SPAN_COLUMNS, pc.field("trace_id").isin(matching.to_pylist()))
     return _summed(spans).head(limit)
+
+
+def _matches(service: str | None, operation: str | None) -> pc.Expression:
+    condition = pc.scalar(True)
+    for name, value in (("service", service), ("name", operation)):
+        if value is not None:
+            condition &= pc.field(name) == value
+    return condition
 
 
 def _summed(spans: pa.Table) -> pd.DataFrame:
@@ -99,6 +106,26 @@ def _summed(spans: pa.Table) -> pd.DataFrame:
         }
     )
     return found.sort_values(["duration_s", "start"], ascending=[False, True], kind="stable")
+
+
+def spans_of(store: Store, window: Window, *, service: str | None = None, operation: str | None = None) -> pa.Table:
+    """Return the spans of a window, of a service and an operation where given; SourceError when there are none."""
+    condition = _matches(service, operation)
+    spans = store.read("spans", window, filter=condition)
+    if not spans.num_rows:
+        raise SourceError(
+            f"{store.path}: no span of {service or 'any service'} in {window}; session.services() names all"
+        )
+    return spans
+
+
+def flame(
+    store: Store, window: Window, *, service: str | None = None, operation: str | None = None, limit: int = 2_000
+) -> tuple[pd.DataFrame, int]:
+    """Return the paths of the longest traces with such a span (`hypocenter.graph.flame`), and how many traces."""
+    chosen = traces(store, window, service=service, operation=operation, limit=limit).index.tolist()
+    spans = store.read("spans", window, filter=pc.field("trace_id").isin(chosen))
+    return paths(link(spans).visits), len(chosen)
 
 
 def metrics(

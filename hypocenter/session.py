@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from .errors import CaseError, NotApplicable, SourceError
-from .tracer.window import Window, epoch_to_ns, parse_time
+from .moments import alerts_of, ended_ns, moment_ns
+from .tracer.window import Window
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
     from .analysis.case import Case
     from .analysis.ranker import Ranker
     from .analysis.ranking import Ranking
+    from .frames import Changes, Events, Metrics, Services, States, Symptoms, Traces
     from .graph.dependency_graph import DependencyGraph
     from .graph.diff import GraphDiff
     from .graph.kubernetes_start import PodStart
+    from .incident import RankedIncident
+    from .moments import Moment, Period
+    from .sources import Server
+    from .tracer.store import Store
+    from .views import Flame, Latency, Trace
+
+
+def open(
+    path: Path | str | None = None,
+    since: Moment = "-1h",
+    until: Moment = "now",
+    *,
+    prometheus: Server | None = None,
+    jaeger: Server | None = None,
+    tempo: Server | None = None,
+    zipkin: Server | None = None,
+    alertmanager: Server | None = None,
+) -> Session:
+    """Return a session on a store, or on what live servers hold of a window.
+
+    Parameters
+    ----------
+    path
+        The store. With servers: where to keep what they give; None: a temporary folder that goes with the session.
+    since, until
+        The window that servers are asked for; a store is opened whole.
+    prometheus, jaeger, tempo, zipkin, alertmanager
+        An address, or a mapping with ``url``, credentials and what to ask (docs/howto/pull.md).
+
+    Raises
+    ------
+    SourceError
+        There is no store (it says how to make one), or a server cannot be reached or refuses.
+
+    Examples
+    --------
+    >>> session = open(prometheus="http://localhost:9090", tempo="http://localhost:3200")  # doctest: +SKIP
+    """
+    from .sources import open_live
     from .tracer.store import Store
 
-# "-30m", RFC 3339, seconds since the epoch (or ms, us, ns, told by magnitude), datetime or pandas Timestamp.
-Moment: TypeAlias = "str | int | float | datetime"
-_NAME_CHARACTERS = 200
-Period: TypeAlias = "Window | Moment | tuple[Moment, Moment]"
-
-
-def open(path: Path | str) -> Session:
-    """Return a session on the store at ``path``; SourceError says how to make one when there is none."""
-    from .tracer.store import Store
-
+    servers = {
+        "prometheus": prometheus,
+        "jaeger": jaeger,
+        "tempo": tempo,
+        "zipkin": zipkin,
+        "alertmanager": alertmanager,
+    }
+    named = {name: server for name, server in servers.items() if server is not None}
+    if named:
+        return open_live(since, until, store=path, **named)
+    if path is None:
+        raise SourceError("nothing to open; say the path of a store, or prometheus=, jaeger=, tempo= or zipkin=")
     return Session(Store(path))
 
 
@@ -65,9 +104,11 @@ class Session:
         """The time from the first to the last row of any signal; None while the store is empty."""
         return self.store.bounds()
 
-    def services(self) -> pd.DataFrame:
+    def services(self) -> Services:
         """Return a row per service, in order of name: spans, first_span, last_span (UTC) and metric series."""
         import pandas as pd
+
+        from .frames import Services
 
         spans = self.store.read("spans", columns=["service", "start_ns"])
         seen = spans.group_by("service").aggregate([("start_ns", "count"), ("start_ns", "min"), ("start_ns", "max")])
@@ -80,7 +121,8 @@ class Session:
                 "series": _by_service(series.aggregate([("service", "count")]).to_pandas(), "service_count"),
             }
         )
-        return frame.fillna({"spans": 0, "series": 0}).astype({"spans": "int64", "series": "int64"}).sort_index()
+        counted = frame.fillna({"spans": 0, "series": 0}).astype({"spans": "int64", "series": "int64"})
+        return Services(counted.sort_index())
 
     def graph(self, since: Period | None = None, until: Moment | None = None) -> DependencyGraph:
         """Return the dependency graph of a window, by default of all that the store holds.
@@ -103,11 +145,12 @@ class Session:
         """Return what changed in the dependency graph from one window to another: calls, rate, errors, durations."""
         return self.graph(before).diff(self.graph(after))
 
-    def symptoms(self, since: Period | None = None, until: Moment | None = None) -> pd.DataFrame:
+    def symptoms(self, since: Period | None = None, until: Moment | None = None) -> Symptoms:
         """Return where and when it hurt in a window, by default in all: a row per stretch, in order of time."""
+        from .frames import Symptoms
         from .questions import symptoms
 
-        return symptoms(self.store, self._window(since, until) or self._bounds())
+        return Symptoms(symptoms(self.store, self._window(since, until) or self._bounds()))
 
     def traces(
         self,
@@ -119,19 +162,59 @@ class Session:
         error: bool | None = None,
         longer_than_s: float | None = None,
         limit: int = 100,
-    ) -> pd.DataFrame:
+    ) -> Traces:
         """Return the traces of a window that have such a span, the longest first; see `hypocenter.questions.traces`."""
+        from .frames import Traces
         from .questions import traces
 
         window = self._window(since, until) or self._bounds()
         conditions = {"service": service, "operation": operation, "error": error, "longer_than_s": longer_than_s}
-        return traces(self.store, window, limit=limit, **conditions)  # type: ignore[arg-type]
+        return Traces(traces(self.store, window, limit=limit, **conditions))  # type: ignore[arg-type]
 
     def trace(self, trace_id: str) -> Trace:
         """Return the trace of this id, or the one that alone begins with it; it shows itself as a waterfall."""
         from .graph.one_trace import laid_out, read_trace
+        from .views import Trace
 
         return Trace(laid_out(read_trace(self.store, trace_id)))
+
+    def flame(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        service: str | None = None,
+        operation: str | None = None,
+        limit: int = 2_000,
+    ) -> Flame:
+        """Return the call trees of the longest traces of a window laid over each other: where their time goes.
+
+        ``service`` and ``operation`` choose traces with such a span, ``limit`` how many; see
+        `hypocenter.graph.flame.paths`.
+        """
+        from .questions import flame
+        from .views import Flame
+
+        window = self._window(since, until) or self._bounds()
+        return Flame(*flame(self.store, window, service=service, operation=operation, limit=limit))
+
+    def latency(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        service: str | None = None,
+        operation: str | None = None,
+    ) -> Latency:
+        """Return how long spans took when, as a heatmap; ``.select(...)`` tells what the spans of a region share.
+
+        SourceError when no span matches.
+        """
+        from .questions import spans_of
+        from .views import Latency
+
+        window = self._window(since, until) or self._bounds()
+        return Latency(spans_of(self.store, window, service=service, operation=operation))
 
     def metrics(
         self,
@@ -140,17 +223,19 @@ class Session:
         until: Moment | None = None,
         *,
         service: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> Metrics:
         """Return samples on a common clock, a column per series; see `hypocenter.questions.metrics`."""
+        from .frames import Metrics
         from .questions import metrics
 
-        return metrics(self.store, self._window(since, until) or self._bounds(), names, service)
+        return Metrics(metrics(self.store, self._window(since, until) or self._bounds(), names, service))
 
-    def events(self, since: Period | None = None, until: Moment | None = None) -> pd.DataFrame:
+    def events(self, since: Period | None = None, until: Moment | None = None) -> Events:
         """Return what happened in a window, in order of time: Kubernetes events, rollouts, changes, alerts."""
+        from .frames import Events
         from .questions import events
 
-        return events(self.store, self._window(since, until) or self._bounds())
+        return Events(events(self.store, self._window(since, until) or self._bounds()))
 
     def changes(
         self,
@@ -159,15 +244,24 @@ class Session:
         *,
         at: Moment | None = None,
         symptom: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> Changes:
         """Return what was changed in the cluster in a window, by default in all: a row per change of an object.
 
         With the onset ``at`` or the service that hurts the closest comes first; see `hypocenter.questions.changes`.
         """
+        from .frames import Changes
         from .questions import changes
 
         window = self._window(since, until) or self._bounds()
-        return changes(self.store, window, None if at is None else moment_ns(at), symptom)
+        return Changes(changes(self.store, window, None if at is None else moment_ns(at), symptom))
+
+    def states(self, since: Period | None = None, until: Moment | None = None) -> States:
+        """Return the states of Kubernetes objects in a window, by default in all: ready, waiting, gone, by stretch."""
+        from .frames import States
+        from .graph.kubernetes import History
+        from .graph.kubernetes_states import stretches
+
+        return States(stretches(History.read(self.store, self._window(since, until) or self._bounds())))
 
     def pod_start(self, pod: str, namespace: str | None = None, at: Moment | None = None) -> PodStart:
         """Return how a pod started, stage by stage, and the one that it is stuck at with its component."""
@@ -189,13 +283,13 @@ class Session:
         Parameters
         ----------
         at
-            When it was noticed: an alert's time, which may be wrong by minutes. None: found from the telemetry.
+            When it was noticed: an alert or its time, which may be wrong by minutes. None: found from the telemetry.
         since, until
             The incident window, in place of the one around ``at``.
         baseline
             A quiet window to compare with, in place of the time before: a Window or (since, until).
         symptom
-            The service where it hurts. None: found from the telemetry.
+            The service where it hurts. None: what the labels of an alert in ``at`` name, else found from the telemetry.
         ranker
             A method's name; see `hypocenter evaluate --help`.
 
@@ -208,6 +302,7 @@ class Session:
         """
         from .analysis.incident import case_of
         from .analysis.ranker import create
+        from .incident import RankedIncident
 
         method = create(ranker)
         case = case_of(
@@ -215,7 +310,7 @@ class Session:
             at_ns=None if at is None else moment_ns(at),
             window=self._window(since, until),
             baseline=None if baseline is None else self._window(baseline, None),
-            symptom=symptom,
+            symptom=symptom or self._alerted(at),
         )
         return RankedIncident(_ranked(method, case), case)
 
@@ -240,7 +335,7 @@ class Session:
             since, until = since
         if since is None and until is None:
             return None
-        end_ns = None if until is None else moment_ns(until)
+        end_ns = ended_ns(since) if until is None else moment_ns(until)
         start_ns = self._bounds().start_ns if since is None else moment_ns(since)
         if end_ns is None:
             # A window after all data stays one, so that the error can say where the data is.
@@ -258,6 +353,15 @@ class Session:
             )
         return window
 
+    def _alerted(self, at: Moment | None) -> str | None:
+        """Return the service of this store that the labels of an alert name; None for what is no alert."""
+        if not isinstance(at, Mapping):
+            return None
+        from .hook.mapping import Known, map_alert
+
+        known = Known(frozenset(str(name) for name in self.services().index))
+        return next((found for alert in alerts_of(at) if (found := map_alert(alert, known).service)), None)
+
     def _rows(self) -> dict[str, int]:
         from .tracer.schema import SIGNALS
 
@@ -271,162 +375,6 @@ class Session:
         from html import escape
 
         return f"<p>{escape(repr(self).strip('<>'))}</p>{self.services().head(30).to_html(escape=True, border=0)}"
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One trace, a row per span in the order of a waterfall (`hypocenter.graph.one_trace.laid_out`)."""
-
-    spans: pd.DataFrame
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the spans."""
-        return self.spans.copy()
-
-    def figure(self) -> go.Figure:
-        """Return the waterfall."""
-        from .analysis.plot import waterfall
-
-        text = {
-            name: self.spans[name].fillna("(no service.name)").str.slice(0, _NAME_CHARACTERS)
-            for name in ("service", "operation")
-        }
-        # Rows have numbers for ids: two spans may share one.
-        ids = {"span_id": self.spans["number"].astype(str), "parent_span_id": self.spans["parent"].astype(str)}
-        return waterfall(self.spans.assign(**text, **ids))
-
-    def __repr__(self) -> str:
-        services = self.spans.service.nunique()
-        return f"<trace {max(self.spans.trace_id, key=len)}: {len(self.spans):,} spans of {services} services>"
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> object:
-        return self.figure()._repr_mimebundle_(include, exclude)
-
-
-@dataclass(frozen=True)
-class RankedIncident:
-    """A ranking with the case it speaks of; it prints as the terminal's answer and shows as a card in a notebook."""
-
-    ranking: Ranking
-    case: Case
-
-    @cached_property
-    def graph(self) -> DependencyGraph | None:
-        """The dependency graph of the incident's spans; None without spans."""
-        from .graph.dependency_graph import DependencyGraph
-        from .graph.rollup import STEP_NS, roll_up
-        from .report.traffic import bounds
-
-        window = bounds(self.case)
-        if window is None or not self.case.telemetry.table("spans").num_rows:
-            return None
-        whole = Window(window[0] // STEP_NS * STEP_NS, -(-window[1] // STEP_NS) * STEP_NS)
-        return DependencyGraph.of(roll_up(self.case.links), whole)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a row per candidate by rank: entity, kind, service, probability, onset (UTC), score, path, texts."""
-        import pandas as pd
-
-        rows = [
-            {
-                "rank": rank,
-                "entity": c.entity,
-                "kind": c.kind,
-                "service": c.service,
-                "probability": c.probability,
-                "onset": pd.to_datetime(c.onset_ns, unit="ns", utc=True) if c.onset_ns is not None else pd.NaT,
-                "score": c.score,
-                "path": " -> ".join(c.path),
-                "speaks_for": "; ".join(e.text for e in c.evidence_for),
-                "speaks_against": "; ".join(e.text for e in c.evidence_against),
-            }
-            for rank, c in enumerate(self.ranking.candidates, 1)
-        ]
-        columns = ["entity", "kind", "service", "probability", "onset", "score", "path", "speaks_for", "speaks_against"]
-        return pd.DataFrame(rows, columns=["rank", *columns]).set_index("rank")
-
-    def explain(self, candidate: str | int = 1) -> pd.DataFrame:
-        """Return what speaks for and against a candidate (its place, entity or service): kind, nats, text, onset.
-
-        CaseError names the candidates that there are.
-        """
-        import pandas as pd
-
-        known = self.ranking.candidates
-        place = candidate - 1 if isinstance(candidate, int) else None
-        chosen = known[place : place + 1] if place is not None and place >= 0 else ()
-        if isinstance(candidate, str):
-            chosen = tuple(c for c in known if candidate in (c.entity, c.service))
-        if not chosen:
-            raise CaseError(f"no candidate {candidate!r}; there are {', '.join(c.entity for c in known[:10])}")
-        evidence = [*chosen[0].evidence_for, *chosen[0].evidence_against]
-        rows = [(e.kind, e.score, e.text, e.onset_ns) for e in evidence]
-        frame = pd.DataFrame(rows, columns=["kind", "nats", "text", "onset"])
-        return frame.assign(onset=pd.to_datetime(frame.onset.astype("Int64"), utc=True))
-
-    def figure(self) -> go.Figure:
-        """Return the evidence of the first candidates as bars."""
-        from .analysis.plot import evidence_bars
-
-        return evidence_bars(self.ranking.candidates)
-
-    def map(self) -> go.Figure:
-        """Return the service map with the origin and where it hurts; CaseError without spans."""
-        return self._drawing("map")
-
-    def timeline(self) -> go.Figure:
-        """Return rate, errors, duration and the metrics that moved of the first candidate; CaseError without any."""
-        return self._drawing("timeline-0")
-
-    def traces(self) -> tuple[go.Figure, go.Figure]:
-        """Return the waterfalls of a bad trace since the onset and a usual one before; CaseError without them."""
-        return self._drawing("trace-bad"), self._drawing("trace-good")
-
-    def report(self, path: Path | str) -> Path:
-        """Write the self-contained page to ``path`` and return it."""
-        from .report import write_report
-
-        return write_report(self.ranking, self.case, self.graph, path)
-
-    def _drawing(self, name: str) -> go.Figure:
-        from .report.sections import build
-
-        drawings = {d.name: d for d in build(self.ranking, self.case, self.graph).drawings}
-        if name not in drawings:
-            known = ", ".join(drawings) or "nothing"
-            raise CaseError(f"the telemetry of this incident does not show the {name}; it shows: {known}")
-        return drawings[name].figure
-
-    def __repr__(self) -> str:
-        from rich.console import Console
-
-        from .report import to_text
-
-        console = Console(width=100, color_system=None)
-        with console.capture() as captured:
-            console.print(to_text(self.ranking, self.case))
-        return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-    def _repr_html_(self) -> str:
-        from .report import to_card
-
-        return to_card(self.ranking, self.case)
-
-
-def moment_ns(moment: Moment) -> int:
-    """Return nanoseconds since the epoch; a datetime without a zone is UTC, a relative text counts from now.
-
-    >>> moment_ns(1_700_000_000) == moment_ns("2023-11-14T22:13:20Z") == moment_ns(datetime(2023, 11, 14, 22, 13, 20))
-    True
-    """
-    if isinstance(moment, str):
-        return parse_time(moment)
-    if isinstance(moment, datetime):
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        whole_ns = round(aware.replace(microsecond=0).timestamp()) * 10**9
-        # A pandas Timestamp keeps the nanoseconds that a datetime has no place for.
-        return whole_ns + aware.microsecond * 1000 + int(getattr(moment, "nanosecond", 0))
-    return epoch_to_ns(str(moment))
 
 
 def _ranked(method: Ranker, case: Case) -> Ranking:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from .session import Moment, Session
+    from .moments import Moment
+    from .session import Session
 
 # An address, or a mapping with `url` and the keys of the collector's configuration.
 Server: TypeAlias = "str | Mapping[str, Any]"
@@ -45,7 +46,8 @@ def open_live(
         ``since`` does not lie before ``until``.
     """
     from .errors import CaseError, SourceError
-    from .session import Session, moment_ns
+    from .moments import moment_ns
+    from .session import Session
     from .tracer.pull import fetcher
     from .tracer.pull.settings import Settings
     from .tracer.pull.stored import store_new
@@ -68,9 +70,14 @@ def open_live(
         raise CaseError(f"since must lie before until; got since={since!r}, until={until!r}: {error}") from error
     temporary = tempfile.TemporaryDirectory(prefix="hypocenter-live-") if store is None else None
     opened = Store(temporary.name if temporary else str(store), create=True)
-    for settings in asked:
-        fetch, base = fetcher(settings)
-        store_new(opened, base, window, fetch(window))
+    try:
+        for settings in asked:
+            fetch, base = fetcher(settings)
+            store_new(opened, base, window, fetch(window))
+    except BaseException:
+        if temporary:
+            temporary.cleanup()
+        raise
     session = Session(opened)
     if temporary:
         weakref.finalize(session, temporary.cleanup)

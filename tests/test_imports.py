@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BELOW = {"tracer": set(), "graph": {"tracer"}, "analysis": {"tracer", "graph"}}
-LEAVES = {"hypocenter.errors", "hypocenter.semconv"}
+LEAVES = {"hypocenter.errors", "hypocenter.semconv", "hypocenter.figures", "hypocenter.figures.look"}
 
 
 def imported(path: Path, package: tuple[str, ...]) -> set[str]:

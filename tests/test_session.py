@@ -18,7 +18,8 @@ from kubernetes_shop import Snapshot, changed, rows, shop
 
 import hypocenter as hc
 from hypocenter.errors import CaseError, GraphError, SourceError
-from hypocenter.session import Moment, RankedIncident, moment_ns
+from hypocenter.incident import RankedIncident
+from hypocenter.moments import Moment, moment_ns
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.store import Store
 
@@ -212,8 +213,9 @@ def test_events_are_in_order_of_time(session: hc.Session) -> None:
 def test_explain_tells_what_speaks_for_a_candidate(incident: RankedIncident) -> None:
     first = incident.ranking.candidates[0]
     by_place, by_name = incident.explain(1), incident.explain(first.entity)
-    pd.testing.assert_frame_equal(by_place, by_name)
-    assert by_place.text.tolist() == [e.text for e in (*first.evidence_for, *first.evidence_against)]
+    assert by_place == by_name
+    assert repr(by_place).splitlines()[0] == "payment (service), 87%"
+    assert by_place.to_frame().text.tolist() == [e.text for e in (*first.evidence_for, *first.evidence_against)]
     with pytest.raises(CaseError, match="no candidate 'nobody'; there are"):
         incident.explain("nobody")
 
@@ -254,3 +256,76 @@ def test_start_of_a_pod_names_what_is_stuck(cluster: hc.Session) -> None:
     assert (start.stuck.name, start.stuck.component, start.stuck.note) == ("images", "kubelet, registry", "not found")
     with pytest.raises(GraphError, match="no pod cart-old"):
         cluster.pod_start("cart-old")
+
+
+def test_flame_lays_traces_over_each_other(session: hc.Session) -> None:
+    flame = session.flame(limit=50)
+    frame = flame.to_frame()
+    assert repr(flame) == f"<50 traces in {len(frame)} paths>"
+    entries = frame[frame.parent < 0]
+    assert list(entries.service) == ["web"] and entries["count"].tolist() == [50]
+    assert frame["count"].sum() == 50 * 8
+    assert len(flame.figure().data[0].ids) == len(frame) + 1
+
+
+def test_region_of_the_latency_heatmap_is_told_by_what_its_spans_share(session: hc.Session) -> None:
+    latency = session.latency(service="payment")
+    region = latency.select(since=ALERT, longer_than_s=0.2)
+    inside = int(region.inside.sum())
+    assert repr(region) == f"<{inside} spans inside a region, {960 - inside} outside>"
+    assert 0 < inside < 960
+    first = region.to_frame().iloc[0]
+    assert first.inside == 1.0 > first.outside
+    assert len(region.figure().data) == 2 and len(region.heatmap().layout.shapes) == 1
+    with pytest.raises(CaseError, match="no span lies inside the region"):
+        latency.select(longer_than_s=3600)
+    with pytest.raises(SourceError, match=r"no span of nobody in .*session.services"):
+        session.latency(service="nobody")
+
+
+def test_every_answer_draws_itself(session: hc.Session, incident: RankedIncident) -> None:
+    answers = [session.services(), session.symptoms(), session.traces(), session.events(), session.graph()]
+    more = [session.latency(), session.flame(), incident, incident.explain(1)]
+    drawn = [sum(len(trace.x if hasattr(trace, "x") else trace.ids) for trace in a.figure().data) for a in answers]  # type: ignore[attr-defined]
+    assert [count > 0 for count in drawn] == [True] * len(answers)
+    assert [len(one.figure().data) > 0 for one in more] == [True] * len(more)  # type: ignore[attr-defined]
+    assert [trace.type for trace in incident.propagation().data] == ["sankey"]
+    metrics = session.metrics(service="payment").figure(onset=small.ONSET_NS, marks={"alert": ALERT})
+    assert [a.text for a in metrics.layout.annotations if a.text in ("onset", "alert")] == ["onset", "alert"]
+    assert [shape.type for shape in metrics.layout.shapes].count("rect") > 0
+
+
+def test_selection_of_rows_draws_itself_and_a_selection_of_columns_says_what_it_lacks(session: hc.Session) -> None:
+    traces = session.traces()
+    assert len(traces[traces.errors > 0].figure().data) > 0
+    with pytest.raises(CaseError, match="without the columns duration_s"):
+        traces[["start", "errors"]].figure()
+
+
+def test_states_and_changes_of_the_cluster_draw_themselves(cluster: hc.Session) -> None:
+    states = cluster.states()
+    new = states[states.object == "Pod/shop/cart-new"]
+    assert new[["state", "is_bad"]].to_dict("records") == [{"state": "ErrImagePull", "is_bad": True}]
+    assert len(states.figure(cluster.events(), {"edit": at(100)}).data) >= 2
+    assert len(cluster.changes().figure().data) == 1
+
+
+ALERTED = {"labels": {"alertname": "Slow", "service": "web"}, "startsAt": ALERT, "endsAt": "2023-11-14T22:20:00Z"}
+
+
+def test_alert_is_a_moment_a_window_and_a_symptom(session: hc.Session) -> None:
+    body = {"version": "4", "alerts": [ALERTED | {"status": "firing"}, {"startsAt": "2023-11-14T22:00:00Z"}]}
+    assert moment_ns(ALERTED) == small.ALERT_NS
+    assert moment_ns(body) == moment_ns("2023-11-14T22:00:00Z")
+    assert session.graph(ALERTED | {"status": "resolved"}).window == session.graph(ALERT, "2023-11-14T22:20:00Z").window
+    ranked = session.rank(at=ALERTED)
+    assert (ranked.case.symptom.entity, ranked.ranking.candidates[0].service) == ("web", "payment")
+    with pytest.raises(ValueError, match="an alert says in startsAt"):
+        moment_ns({"labels": {}})
+
+
+def test_open_needs_a_store_or_a_server() -> None:
+    with pytest.raises(SourceError, match="say the path of a store, or prometheus="):
+        hc.open()
+    with pytest.raises(SourceError, match=r"127.0.0.1:9"):
+        hc.open(prometheus="http://127.0.0.1:9")

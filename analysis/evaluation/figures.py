@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..plot import NORMAL, SECOND, SUSPECT, empty_figure, plain
+from hypocenter.figures.look import NORMAL, SECOND, SUSPECT, blank, plain
+
 from .calibration import Calibration
 from .scoring import Score, wilson
 
@@ -22,7 +23,7 @@ def leaderboard(scores: Sequence[Score]) -> go.Figure:
     ordered = by_accuracy(scores)
     names = [plain(s.ranker) for s in ordered]
     at_1 = [s.ac[1] for s in ordered]
-    figure = empty_figure(_CHROME_PX + _ROW_PX * len(ordered))
+    figure = blank(_CHROME_PX + _ROW_PX * len(ordered))
     figure.add_scatter(
         x=at_1,
         y=names,
@@ -64,7 +65,7 @@ def reliability(row: Calibration) -> go.Figure:
     """Return what was said against what came true by bin, with 95 % intervals; on the diagonal it is honest."""
     said, true, n = zip(*row.bins, strict=True)
     intervals = [wilson(share, count) for share, count in zip(true, n, strict=True)]
-    figure = empty_figure(_SQUARE_PX)
+    figure = blank(_SQUARE_PX)
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": SUSPECT, "dash": "dot", "width": 1.5}, hoverinfo="skip"
     )

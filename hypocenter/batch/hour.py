@@ -19,7 +19,7 @@ from ..analysis.symptom import Felt, find_symptoms
 from ..errors import HypocenterError
 from ..graph.cache import rollups
 from ..graph.dependency_graph import DependencyGraph
-from ..session import RankedIncident
+from ..incident import RankedIncident
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339

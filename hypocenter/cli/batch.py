@@ -69,7 +69,7 @@ def _one_pass(store: Path, out: Path, since: str | None, until: str | None, rank
 
 
 def _window(store: Opened, since: str | None, until: str | None) -> Window | None:
-    from ..session import moment_ns
+    from ..moments import moment_ns
     from ..tracer.window import Window
 
     held = store.bounds("spans")

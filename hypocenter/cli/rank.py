@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..session import RankedIncident
+    from ..incident import RankedIncident
 
 FOUND = 3
 
@@ -80,7 +80,7 @@ def ranked(
 
 
 def _check_time(option: str, text: str | None) -> None:
-    from ..session import moment_ns
+    from ..moments import moment_ns
 
     if text is not None:
         try:

@@ -108,7 +108,7 @@ def _shown(text: str, cells: int) -> str:
 
 def _write_page(shown: pd.DataFrame, path: Path) -> None:
     from ..errors import SourceError
-    from ..session import Trace
+    from ..views import Trace
 
     figure = Trace(shown).figure()
     try:

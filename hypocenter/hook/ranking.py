@@ -152,7 +152,7 @@ def related(graph: nx.DiGraph[str], ranking: Ranking) -> list[str]:
 
 def draw(path: str, **place: Any) -> dict[str, Any]:
     """Write an incident's report, ranked anew from all that is known by now."""
-    from ..session import RankedIncident
+    from ..incident import RankedIncident
 
     case, ranking = _ranked(**place)
     target = Path(path)

@@ -10,14 +10,15 @@ import pyarrow.compute as pc
 
 from ..tracer.window import MINUTE_NS
 from .answer import clock, name_of, split_ns, subject, symptom_of
-from .traffic import ExemplaryTrace, bounds, duration, exemplary_traces, moved_metrics, panels
+from .traffic import bounds, duration, exemplary_traces, moved_metrics, panels
 
 if TYPE_CHECKING:
     from ..analysis.case import Case
-    from ..analysis.plot import Panel
     from ..analysis.ranking import Candidate, Ranking
+    from ..figures import Panel
     from ..graph.dependency_graph import DependencyGraph
 
+_TRACE_SPANS = 24
 _EVENTS = 40
 _EDGES = 100
 _LOG_LINES = 10
@@ -76,7 +77,7 @@ def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) ->
 
 
 def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) -> Drawing:
-    from ..graph.plot import service_map
+    from ..figures import service_map
 
     edges = graph.edges
     known = set(graph.nodes["id"])
@@ -136,7 +137,7 @@ def _timelines(case: Case, first: Candidate | None, symptom: str | None, split: 
 
 
 def _timeline(name: str, title: str, who: str, rows: list[Panel], split: int, marks: dict[str, int]) -> Drawing:
-    from ..analysis.plot import timeline
+    from ..figures import timeline
 
     at = pd.Timestamp(split, unit="ns", tz="UTC")
     table = []
@@ -161,7 +162,8 @@ def _figure_text(value: float, percent: bool) -> str:
 
 
 def _traces(case: Case, first: Candidate, split: int) -> Any:
-    from ..analysis.plot import waterfall
+    from ..figures import waterfall
+    from ..figures.waterfall import worth
 
     suspect, _ = subject(first)
     bad, good = exemplary_traces(case, suspect, split)
@@ -170,14 +172,15 @@ def _traces(case: Case, first: Candidate, split: int) -> Any:
     for name, trace, what in (("bad", bad, "A bad trace since the onset"), ("good", good, "A usual trace before")):
         if trace is not None:
             caption = f"{what}: {duration(trace.duration_ms)}, trace {trace.trace_id}"
-            if trace.total > len(trace.spans):
-                caption += f", the {len(trace.spans)} longest of {trace.total} spans"
-            figure = waterfall(trace.spans, suspect, reach)
-            yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(trace))
+            shown = worth(trace.spans, _TRACE_SPANS)
+            if len(shown) < len(trace.spans):
+                caption += f", {len(shown)} of {len(trace.spans)} spans: failed, decisive and long ones"
+            figure = waterfall(shown, suspect, reach)
+            yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(shown))
 
 
-def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    start = trace.spans.start_ns.min()
+def _spans_table(spans: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    start = spans.start_ns.min()
     rows = tuple(
         (
             str(s.service),
@@ -186,7 +189,7 @@ def _spans_table(trace: ExemplaryTrace) -> tuple[tuple[str, ...], tuple[tuple[st
             duration(s.duration_ns / 1e6),
             "error" if s.is_error else "",
         )
-        for s in trace.spans.sort_values("start_ns").itertuples()
+        for s in spans.sort_values("start_ns").itertuples()
     )
     return ("service", "operation", "starts after", "takes", "status"), rows
 

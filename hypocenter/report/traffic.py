@@ -11,9 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..graph.one_trace import laid_out
+
 if TYPE_CHECKING:
     from ..analysis.case import Case
-    from ..analysis.plot import Panel
+    from ..figures import Panel
+    from ..tracer.batch import Batch
 
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _STEPS_WANTED = 90
@@ -21,7 +24,6 @@ _CALLS_A_STEP = 3
 _MOVED_METRICS = 4
 _MOVED_SPREADS = 3.0
 _METRIC_STEPS = 8  # shown before the onset, even where the spans begin later
-_TRACE_SPANS = 24
 _RATE_CALLS = 30
 
 
@@ -125,7 +127,7 @@ def duration(milliseconds: float) -> str:
 
 def panels(case: Case, callee: str, onset_ns: int, caller: str | None = None) -> list[Panel]:
     """Return rate, error ratio and duration of the calls to ``callee`` (`calls_to`) over the incident's window."""
-    from ..analysis.plot import Panel
+    from ..figures import Panel
 
     window, calls = bounds(case), calls_to(case, callee, caller)
     if window is None or calls.empty:
@@ -157,7 +159,7 @@ def panels(case: Case, callee: str, onset_ns: int, caller: str | None = None) ->
 
 def moved_metrics(case: Case, service: str, onset_ns: int) -> list[Panel]:
     """Return the metrics of ``service`` that moved most at the onset, at most four, each beyond 3 times its spread."""
-    from ..analysis.plot import Panel
+    from ..figures import Panel
 
     metrics, window = case.metrics, bounds(case)
     found = []
@@ -218,11 +220,10 @@ def _quantiles(values: np.ndarray) -> tuple[float, float] | None:
 
 @dataclass(frozen=True, slots=True)
 class ExemplaryTrace:
-    """One trace of many: its longest spans (at most ``_TRACE_SPANS`` of ``total``) and its whole duration."""
+    """One trace of many, laid out (`hypocenter.graph.one_trace.laid_out`), and its whole duration."""
 
     trace_id: str
     spans: pd.DataFrame
-    total: int
     duration_ms: float
 
 
@@ -241,12 +242,12 @@ def exemplary_traces(case: Case, suspect: str, onset_ns: int) -> tuple[Exemplary
     failed = through[through.is_error]
     chosen = failed if len(failed) else through
     time_there = chosen.groupby("trace_id").exclusive_ns.sum().sort_values(kind="stable")
-    bad = _trace(visits, str(time_there.index[int(0.9 * (len(time_there) - 1))]))
+    bad = _trace(case.telemetry, str(time_there.index[int(0.9 * (len(time_there) - 1))]))
     before = visits.filter(pc.less(visits["start_ns"], onset_ns))
-    for source in (before, case.baseline_links.visits):
+    for source, batch in ((before, case.telemetry), (case.baseline_links.visits, case.baseline)):
         same = _same_root(source, bad)
         if len(same):
-            return bad, _trace(source, str(same.trace_id.iloc[(len(same) - 1) // 2]))
+            return bad, _trace(batch, str(same.trace_id.iloc[(len(same) - 1) // 2]))
     return bad, None
 
 
@@ -258,10 +259,8 @@ def _same_root(visits: pa.Table, trace: ExemplaryTrace) -> pd.DataFrame:
     return roots.select(["trace_id", "duration_ns"]).to_pandas().sort_values(["duration_ns", "trace_id"])
 
 
-def _trace(visits: pa.Table, trace_id: str) -> ExemplaryTrace:
-    columns = ["span_id", "parent_span_id", "service", "operation", "start_ns", "duration_ns", "is_error", "has_parent"]
-    spans = visits.filter(pc.equal(visits["trace_id"], trace_id)).select(columns).to_pandas()
-    # A longest span first keeps parents before what they contain, so that the tree stays whole.
-    longest = spans.sort_values(["has_parent", "duration_ns", "start_ns"], ascending=[True, False, True])
-    end = (spans.start_ns + spans.duration_ns).max()
-    return ExemplaryTrace(trace_id, longest.head(_TRACE_SPANS), len(spans), float(end - spans.start_ns.min()) / 1e6)
+def _trace(batch: Batch, trace_id: str) -> ExemplaryTrace:
+    spans = batch.table("spans")
+    laid = laid_out(spans.filter(pc.equal(spans["trace_id"], trace_id)))
+    end = (laid.start_ns + laid.duration_ns).max()
+    return ExemplaryTrace(trace_id, laid, float(end - laid.start_ns.min()) / 1e6)

@@ -10,7 +10,7 @@ import pytest
 import small_incident as small
 from playwright.sync_api import Browser
 
-from hypocenter.session import RankedIncident
+from hypocenter.incident import RankedIncident
 
 HOSTILE = "<b>p</b>&lt;<a href='javascript:1'></a><img src=x onerror=alert(1)></script><script>alert(3)</script>{{7*7}}"
 SCREENS = [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light")]

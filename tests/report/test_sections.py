@@ -6,8 +6,8 @@ import pytest
 import small_incident as small
 
 from hypocenter.analysis.case import Case
+from hypocenter.incident import RankedIncident
 from hypocenter.report.sections import Page, build
-from hypocenter.session import RankedIncident
 from hypocenter.tracer.batch import Batch
 
 

@@ -44,6 +44,7 @@ def edge_text(edge: Record) -> str:
         f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
         f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
         f"known from {edge['known_from']}{_won(edge)}",
+        *(f"<b>{plain(text, 160)}</b>" for text in edge.get("changes", ())),
     ]
     return "<br>".join(lines)
 

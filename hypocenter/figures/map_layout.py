@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from .lanes import lane_order, lanes_of, weight_of
+from .map_lanes import lane_order, lanes_of, weight_of
 
 Point = tuple[float, float]
 # Beyond this many bends the drawing is dense anyway, and long calls run straight.

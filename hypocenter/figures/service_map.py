@@ -12,16 +12,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from hypocenter.errors import GraphError
-
+from ..errors import GraphError
 from ..tracer.window import to_rfc3339
-from .labels import fitting
-from .layout import Layout, Point, layered
-from .plot_scale import INK, SHAPES, Scale, legend
-from .plot_text import edge_text, label, node_text, number, plain, short
+from .map_layout import Layout, Point, layered
+from .map_names import fitting
+from .map_scale import INK, SHAPES, Scale, legend
+from .map_text import edge_text, label, node_text, number, plain, short
 
 if TYPE_CHECKING:
-    from .dependency_graph import DependencyGraph
+    from ..graph.dependency_graph import DependencyGraph
 
 Record = dict[str, Any]
 _WIDTHS = (1.0, 1.8, 3.0, 4.8)
@@ -57,10 +56,12 @@ def service_map(
     ValueError
         For another colour.
     """
-    nodes = {node["id"]: node for node in _with_traffic(graph.nodes, "count").to_dict("records")}
+    if colour not in ("errors", "latency"):
+        raise ValueError(f"colour is one of errors, latency; got {colour!r}")
+    nodes = {node["id"]: node for node in with_traffic(graph.nodes, "count").to_dict("records")}
     edges = {
         (edge["source"], edge["target"]): edge
-        for edge in _with_traffic(graph.edges, "adjusted_count").to_dict("records")
+        for edge in with_traffic(graph.edges, "adjusted_count").to_dict("records")
     }
     for name in [*highlight, *(n for n in (symptom, focus) if n is not None)]:
         if name not in nodes:
@@ -72,10 +73,10 @@ def service_map(
         nodes = {name: node for name, node in nodes.items() if name in near}
         edges = {ends: edge for ends, edge in edges.items() if ends[0] in near and ends[1] in near}
     origins, felt = tuple(n for n in highlight if n in nodes), symptom if symptom in nodes else None
-    return _Map(nodes, edges, origins, felt, colour, positions).figure(title or _title(graph, nodes, edges))
+    return ServiceMap(nodes, edges, origins, felt, colour, positions).figure(title or _title(graph, nodes, edges))
 
 
-def _with_traffic(frame: pd.DataFrame, calls: str) -> pd.DataFrame:
+def with_traffic(frame: pd.DataFrame, calls: str) -> pd.DataFrame:
     """Return nodes or edges with ``traffic``, what sizes and widths show: the rate, without times the calls."""
     counted = frame[calls].astype("Float64").fillna(1.0).astype(float)
     named = {"namespace": frame["namespace"].fillna("")} if "namespace" in frame else {}
@@ -92,7 +93,7 @@ def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[t
     return f"{size}, {number(rate)} calls/s · {start} to {end}"
 
 
-class _Map:
+class ServiceMap:
     """One drawing: the parts of the figure share the layout and the highlighted path."""
 
     def __init__(
@@ -229,7 +230,7 @@ class _Map:
                 self.scale.colour(number),
                 _WIDTHS[width] * thin,
                 opacity=min(0.9, faint * (1 + width / 2)) if number <= 0 else max(faint, 0.85),
-                dash="dot" if number < 0 else "solid",
+                dash=self.scale.dash(number),
             )
 
     def _line(

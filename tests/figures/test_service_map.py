@@ -8,10 +8,10 @@ import pytest
 from rollup_tables import edge, graph, histogram
 
 from hypocenter.errors import GraphError
+from hypocenter.figures import service_map
+from hypocenter.figures.map_layout import layered
+from hypocenter.figures.map_names import fitting
 from hypocenter.graph.dependency_graph import DependencyGraph
-from hypocenter.graph.labels import fitting
-from hypocenter.graph.layout import layered
-from hypocenter.graph.plot import service_map
 
 
 def shop(*more: dict[str, Any], **options: Any) -> DependencyGraph:

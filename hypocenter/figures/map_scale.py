@@ -20,6 +20,8 @@ SHAPES = {
     "entry": "circle-open-dot",
     "unknown": "circle-x-open",
 }
+# What became of a call from one graph to another, the more telling the later.
+CHANGES = ("as before", "rate", "better", "worse", "vanished", "appeared")
 # Light to dark as it gets worse (so that print and colour-blind eyes tell it), from ColorBrewer's YlOrBr and YlGnBu.
 _CLASSES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
     "errors": (
@@ -42,6 +44,17 @@ _CLASSES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
             (math.inf, "p95 over 1 s", "#17205c"),
         ),
     ),
+    "change": (
+        "change",
+        (
+            (0.0, "as before", QUIET),
+            (1.0, "another rate", "#7c8794"),
+            (2.0, "faster, or fewer errors", "#41a6c4"),
+            (3.0, "slower, or more errors", "#cc4c02"),
+            (4.0, "vanished (dotted)", "#7f2704"),
+            (5.0, "appeared (dashed)", "#17205c"),
+        ),
+    ),
 }
 
 
@@ -54,9 +67,7 @@ class Scale:
 
     @classmethod
     def named(cls, name: str) -> Scale:
-        """Return the scale of ``errors`` or ``latency``; another name is a ValueError."""
-        if name not in _CLASSES:
-            raise ValueError(f"colour is one of {', '.join(_CLASSES)}; got {name!r}")
+        """Return the scale of ``errors``, ``latency`` or ``change``."""
         return cls(*_CLASSES[name])
 
     def number(self, value: float) -> int:
@@ -64,6 +75,12 @@ class Scale:
         if math.isnan(value):
             return -1
         return next(i for i, (limit, *_) in enumerate(self.classes) if value <= limit)
+
+    def dash(self, number: int) -> str:
+        """Return how lines of a class are drawn: dotted what is unknown or gone, dashed what is new."""
+        if self.measure == "change" and number >= 0:
+            return {"vanished": "dot", "appeared": "dash"}.get(CHANGES[number], "solid")
+        return "dot" if number < 0 else "solid"
 
     def colour(self, number: int) -> str:
         """Return the colour of a class."""
