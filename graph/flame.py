@@ -74,10 +74,10 @@ def _parents(frame: pd.DataFrame) -> np.ndarray:
     server_first = frame.sort_values("kind", key=lambda kind: kind != _SERVER, kind="stable")
     by_id = server_first.drop_duplicates(["trace_id", "span_id"])[["trace_id", "span_id", "row"]]
     asked = frame[["trace_id", "parent_span_id"]].rename(columns={"parent_span_id": "span_id"})
-    above = asked.merge(by_id, "left", ["trace_id", "span_id"])["row"].fillna(-1).to_numpy(dtype=np.int64)
+    above: np.ndarray = asked.merge(by_id, "left", ["trace_id", "span_id"])["row"].fillna(-1).to_numpy(np.int64)
     clients = frame[frame.kind == _CLIENT].drop_duplicates(["trace_id", "span_id"])[["trace_id", "span_id", "row"]]
     twin = frame[["trace_id", "span_id"]].merge(clients, "left", ["trace_id", "span_id"])["row"].fillna(-1)
     shares = (frame.kind == _SERVER).to_numpy() & (twin >= 0).to_numpy()
-    above = np.where(shares, twin.to_numpy(dtype=np.int64), above)
+    above = np.asarray(np.where(shares, twin.to_numpy(dtype=np.int64), above))
     above[above == np.arange(len(frame))] = -1
     return above

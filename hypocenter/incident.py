@@ -42,7 +42,9 @@ class Explanation:
         from .report.answer import percent
 
         one = self.candidate
-        found = [(e.kind, e.score, e.text) for e in (*one.evidence_for, *one.evidence_against)]
+        found: list[tuple[str | None, float, str]] = [
+            (e.kind, e.score, e.text) for e in (*one.evidence_for, *one.evidence_against)
+        ]
         frame = pd.DataFrame(found or [(None, float("nan"), "")], columns=["kind", "score", "text"])
         chance = "" if one.probability is None else percent(one.probability)
         return frame.assign(rank=rank, entity=one.entity, chance=chance)
