@@ -53,10 +53,6 @@ def open(
     ------
     SourceError
         There is no store (it says how to make one), or a server cannot be reached or refuses.
-
-    Examples
-    --------
-    >>> session = open(prometheus="http://localhost:9090", tempo="http://localhost:3200")  # doctest: +SKIP
     """
     from .sources import open_live
     from .tracer.store import Store

@@ -14,9 +14,12 @@
   function dressed(layout) {
     const { ink, line } = colours();
     const dress = { ...layout, autosize: true };
-    // A figure on a sheet of its own, as the map, keeps its ink.
-    const sheet = !/^rgba\(.*,\s*0\)$/.test(layout.paper_bgcolor || "white");
-    if (!sheet) dress.font = { ...layout.font, color: ink };
+    // A figure on a sheet of its own, as the map, keeps its ink; the others stand on the page's paper.
+    const sheet = "paper_bgcolor" in layout;
+    if (!sheet) {
+      dress.font = { ...layout.font, color: ink };
+      dress.paper_bgcolor = dress.plot_bgcolor = "rgba(0,0,0,0)";
+    }
     dress.hoverlabel = { ...layout.hoverlabel, align: "left" };
     // A finger that scrolls the page must not zoom a figure.
     if (touch.matches) dress.dragmode = false;
