@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..tracer.batch import Batch, unique_series
 from .metrics import Metrics, to_metrics
+from .request_metrics import in_requests
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -62,9 +63,18 @@ class Case:
     @cached_property
     def metrics(self) -> Metrics:
         """All scalar metrics, baseline and incident on one clock."""
-        series = unique_series([self.baseline.table("series"), self.telemetry.table("series")])
-        points = pa.concat_tables([self.baseline.table("points"), self.telemetry.table("points")])
-        return to_metrics(series, points)
+        (quiet_series, quiet_points), (series, points) = self.baseline_measured, self.measured
+        return to_metrics(unique_series([quiet_series, series]), pa.concat_tables([quiet_points, points]))
+
+    @cached_property
+    def measured(self) -> tuple[pa.Table, pa.Table]:
+        """The incident's series and points; counters of requests as rate, errors and latency of services and edges."""
+        return in_requests(self.telemetry.table("series"), self.telemetry.table("points"))
+
+    @cached_property
+    def baseline_measured(self) -> tuple[pa.Table, pa.Table]:
+        """The baseline's series and points, likewise."""
+        return in_requests(self.baseline.table("series"), self.baseline.table("points"))
 
     @cached_property
     def call_graph(self) -> nx.DiGraph[str]:
@@ -80,7 +90,7 @@ class Case:
                 (c, d) for c, d in zip(pairs["caller"].to_pylist(), pairs["callee"].to_pylist(), strict=True) if c and d
             ):
                 graph.add_edge(caller, callee)
-        for batch in (self.telemetry, self.baseline):
-            edges = batch.table("series").select(["service", "peer"]).to_pandas().dropna()
+        for series, _ in (self.measured, self.baseline_measured):
+            edges = series.select(["service", "peer"]).to_pandas().dropna()
             graph.add_edges_from(sorted(set(zip(edges.service, edges.peer, strict=True))))
         return graph

@@ -12,6 +12,7 @@ from hypocenter.errors import NotApplicable
 
 from .candidates import Candidates
 from .case import Case
+from .evidence.availability import Availability
 from .evidence.edges import MetricEdges
 from .evidence.errors import ErrorOrigin
 from .evidence.excess import Excess
@@ -46,8 +47,10 @@ _WEIGHTS = {
     "signals": 1.0,
     "edge metrics": 1.0,
     "excess": 1.0,
+    "availability": 1.0,
     "kubernetes": 1.0,
 }
+_METRIC_KINDS = ("saturation", "signals", "edge metrics", "excess", "availability")
 
 
 class Hypocenter:
@@ -111,7 +114,7 @@ def gather(
     clock = visits.clock if visits is not None else _clock(case)
     found.append(LogVolume(clock, quiet_logs, logs, services))
     if series is None:
-        missing += [f"{k}: no metrics around the alert" for k in ("saturation", "signals", "edge metrics", "excess")]
+        missing += [f"{k}: no metrics around the alert" for k in _METRIC_KINDS]
     else:
         symptom = services.index(case.symptom.entity) if case.symptom.entity in services else None
         excess = Excess(series, services, calls, traced, symptom, case.symptom.signal, splits)
@@ -119,6 +122,7 @@ def gather(
         if excess.not_checked is None:
             signals.not_checked = "excess weighs the same by requests"
         found += [Saturation(series, services), signals, MetricEdges(series, services, traced), excess]
+        found.append(Availability(series, services))
     cluster = Kubernetes(case, services)
     found.append(cluster)
     missing += [f"{kind.kind}: {kind.not_checked}" for kind in found if kind.not_checked is not None] + cluster.denied
@@ -165,8 +169,7 @@ def _clock(case: Case) -> Clock:
 
 
 def _tables(case: Case, *, baseline: bool = False) -> tuple[pa.Table, pa.Table]:
-    batch = case.baseline if baseline else case.telemetry
-    return batch.table("series"), batch.table("points")
+    return case.baseline_measured if baseline else case.measured
 
 
 def _calls(case: Case, services: list[str]) -> np.ndarray:

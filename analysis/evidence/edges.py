@@ -30,6 +30,11 @@ class MetricEdges:
         self._rows = np.flatnonzero(known)
         self._pair, first = keys_of(series.service[self._rows], series.peer[self._rows])
         self._caller, self._callee = series.service[self._rows][first], series.peer[self._rows][first]
+        # A caller that counts its requests says itself which fail; that it makes fewer is no fault of the edge.
+        counted = np.flatnonzero((series.peer >= 0) & (series.role == "rate"))
+        counting = set(zip(series.service[counted].tolist(), series.peer[counted].tolist(), strict=True))
+        pairs = zip(self._caller.tolist(), self._callee.tolist(), strict=True)
+        self._counts = np.array([pair in counting for pair in pairs], bool)
         self.not_checked = None if len(self._rows) else "no metric of an edge without spans"
 
     def _silence(self, split: Split) -> np.ndarray:
@@ -44,7 +49,8 @@ class MetricEdges:
         if not n or not n_after:
             return hits
         factor = log_bayes_factor(hits, np.full(len(hits), n), hits_after, np.full(len(hits), n_after))
-        return np.where((hits >= _REGULAR * n) & (hits_after / n_after < hits / n), np.maximum(factor, 0.0), 0.0)
+        silent = (hits >= _REGULAR * n) & (hits_after / n_after < hits / n) & ~self._counts
+        return np.where(silent, np.maximum(factor, 0.0), 0.0)
 
     def _stopped(self, split: Split) -> np.ndarray:
         """Return silence by service: of a callee if all its several callers lost it, else of the caller."""

@@ -46,6 +46,7 @@ class Excess:
         n = len(services)
         self._latency, self._rate = self._pick("latency", n), self._pick("rate", n)
         self._success, self._errors = self._pick("success", n), self._pick("error", n)
+        self._edges = {"latency": self._called_rows("mean latency"), "failures": self._called_rows("errors")}
         self._modes = [m for m in ("latency", "failures") if signal is None or _speaks_of(signal) in (None, m)]
         counted = ~traced & (self._rate >= 0) & ((self._latency >= 0) | (self._success >= 0) | (self._errors >= 0))
         reason = (
@@ -78,8 +79,35 @@ class Excess:
             chosen[series.service[row]] = row
         return chosen
 
+    def _called_rows(self, what: str) -> list[tuple[int, int, int]]:
+        """Return (callee, row of the requests, row of ``what``) for each edge whose caller counts requests."""
+        series = self._series
+        edges = np.flatnonzero((series.service >= 0) & (series.peer >= 0))
+        row_of = {(series.service[r], series.peer[r], str(series.name[r])): int(r) for r in edges}
+        pairs = []
+        for (caller, callee, name), rate in sorted(row_of.items()):
+            part = row_of.get((caller, callee, name.removesuffix("requests") + what))
+            if name.endswith("requests") and part is not None:
+                pairs.append((int(callee), rate, part))
+        return pairs
+
     def _mass(self, mode: str, raw: np.ndarray) -> np.ndarray:
-        """Return seconds (or failed requests) per step by service and column, NaN where unknown."""
+        """Return seconds (or failed requests) per step by service and column, NaN where unknown.
+
+        What callers measure of their calls counts where it is more: an answer that is lost or late on its way.
+        """
+        return np.fmax(self._served(mode, raw), self._called(mode, raw))
+
+    def _called(self, mode: str, raw: np.ndarray) -> np.ndarray:
+        """Return the same as the callers of each service measure it, summed over them."""
+        total, known = np.zeros((2, len(self._services), raw.shape[1]))
+        for callee, rate, part in self._edges[mode]:
+            mass = np.where(raw[rate] == 0, 0.0, raw[part] * raw[rate] if mode == "latency" else raw[part])
+            total[callee] += np.nan_to_num(mass)
+            known[callee] += np.isfinite(mass)
+        return np.where(known > 0, total, np.nan)
+
+    def _served(self, mode: str, raw: np.ndarray) -> np.ndarray:
         rate = _rows(raw, self._rate)
         if mode == "latency":
             latency = _rows(raw, self._latency)
