@@ -48,7 +48,9 @@ class Excess:
         self._success, self._errors = self._pick("success", n), self._pick("error", n)
         self._edges = {"latency": self._called_rows("mean latency"), "failures": self._called_rows("errors")}
         self._modes = [m for m in ("latency", "failures") if signal is None or _speaks_of(signal) in (None, m)]
-        counted = ~traced & (self._rate >= 0) & ((self._latency >= 0) | (self._success >= 0) | (self._errors >= 0))
+        counted = (self._rate >= 0) & ((self._latency >= 0) | (self._success >= 0) | (self._errors >= 0))
+        counted[[callee for edges in self._edges.values() for callee, _, _ in edges]] = True
+        counted &= ~traced
         reason = (
             "no graph of calls"
             if not calls.any()

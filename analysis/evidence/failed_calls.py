@@ -16,6 +16,8 @@ from .visits import Visits, keys_of
 
 _TIMED_OUT = r"(?i)time.?out|timed.?out|deadline|cancell?ed|abort"
 _UNRESOLVED = r"(?i)name resolution|getaddrinfo|gaierror|ENOTFOUND|EAI_AGAIN|name or service not known|no such host"
+# The resolver itself did not answer: the caller's own trouble, whomever it asked for.
+_NO_RESOLVER = r"(?i)temporary failure in name resolution|EAI_AGAIN|server misbehaving|lookup .*i/o timeout"
 _NEARLY_ALL = 0.8
 _REFUSED = (401, 403)  # the callee works, and the caller shows it the wrong papers
 # A circuit breaker answers for so long in place of a callee that failed, and tries it now and then.
@@ -60,8 +62,10 @@ class Said:
             found[ids.join(kept, ["trace_id", "span_id"], join_type="left semi")["row"].to_numpy()] = True
             return found
 
-        timed_out, unresolved = (rows(pc.match_substring_regex(text, each)) for each in (_TIMED_OUT, _UNRESOLVED))
-        return cls(visits, timed_out, unresolved & _knows_nobody(visits, unresolved), rows(refused))
+        timed_out, unresolved, alone = (
+            rows(pc.match_substring_regex(text, each)) for each in (_TIMED_OUT, _UNRESOLVED, _NO_RESOLVER)
+        )
+        return cls(visits, timed_out, alone | unresolved & _knows_nobody(visits, unresolved), rows(refused))
 
 
 def _knows_nobody(visits: Visits, unresolved: np.ndarray) -> np.ndarray:
