@@ -21,7 +21,7 @@ from .slices import roll_up_segments
 OVERLAP_NS = 5 * MINUTE_NS
 _FOLDER = "rollups"
 # Part of a key: what other rules rolled up is not read.
-_RULES = "3"
+_RULES = "4"
 
 
 def rollups(store: Store, window: Window) -> Rollups:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hypocenter.errors import GraphError
 
-from ..tracer.window import SECOND_NS, Window
+from ..tracer.window import MINUTE_NS, SECOND_NS, Window
 from .calls import Calls
 from .coverage import Coverage
-from .rollup import STEP_NS, Rollups, cut, empty
+from .rollup import STEP_NS, Rollups, empty, within
 from .rollup import merge as merge_rollups
-from .sampling_bias import is_unmarked_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
     from .diff import GraphDiff
 
 
-EDGE_COLUMNS = [
-    *("source", "target", "kind"),
-    *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
-    *("client_count", "client_errors", "server_count", "server_errors", "missing_parents"),
-    *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
-    *("queue_p50_s", "queue_p95_s", "known_from", "rate_from", "errors_from", "durations_from"),
-]
-NODE_COLUMNS = [
-    *("id", "kind", "namespace", "count", "rate_per_s", "errors", "error_ratio"),
-    *("server_p50_s", "server_p95_s", "calls_made"),
-]
-_SUMMED = ["count", "adjusted_count", "rate_per_s", "errors"]
-
-
 @dataclass(frozen=True)
 class DependencyGraph:
     """An immutable snapshot of the calls in a window.
@@ -54,7 +39,8 @@ class DependencyGraph:
     ``errors`` are seen calls in which either side failed, ``error_ratio`` their share; ``client_count`` and
     ``server_count`` say of how many calls that side was recorded. Missing means unknown, never zero: an edge whose
     client side was not recorded has neither client errors nor a client duration. Durations are seconds; the gap is
-    client less server duration, the queue the time in a broker.
+    client less server duration, the queue the time in a broker. ``timeouts`` are calls whose client gave up waiting;
+    ``critical_share`` is the share of the time of all requests during which they waited for the edge's calls.
 
     ``told`` is what metrics tell of calls. They give the edges that spans lack, and where spans are a sample that does
     not say so (`hypocenter.graph.sampling_bias.is_unmarked_sample`) also ``adjusted_count``, ``rate_per_s`` and
@@ -70,7 +56,7 @@ class DependencyGraph:
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
         """Return the graph of the steps of ``rollups`` that start in ``window``."""
-        return cls(Rollups(*(cut(getattr(rollups, field.name), window) for field in fields(rollups))), (window,))
+        return cls(within(rollups, window), (window,))
 
     @classmethod
     def read(cls, store: Store, window: Window | None = None, *, by: str = "service") -> DependencyGraph:
@@ -116,6 +102,10 @@ class DependencyGraph:
         """Return the graph that also knows what metrics tell (`hypocenter.graph.from_metrics`)."""
         return replace(self, told=merge_rollups([self.told, told]))
 
+    def within(self, window: Window) -> DependencyGraph:
+        """Return the graph of the steps that start in ``window``."""
+        return replace(self.of(self.rollups, window), told=within(self.told, window))
+
     @property
     def window(self) -> Window:
         """From the first to the last moment that the graph speaks of; GraphError if it tells no times."""
@@ -141,6 +131,11 @@ class DependencyGraph:
         return DependencyGraph(merge_rollups([self.rollups, other.rollups]), _union(self.windows + other.windows), told)
 
     @cached_property
+    def critical_s(self) -> float:
+        """The time of all requests that spans tell, of which critical paths have shares; seconds."""
+        return float(pc.sum(self.rollups.operations["critical_ns"]).as_py() or 0) / SECOND_NS
+
+    @cached_property
     def known(self) -> pa.Table:
         """The rows of the edge rollup: those of spans, and those of metrics for edges that spans lack."""
         traced = Calls.of(self.rollups.edges).ends
@@ -157,70 +152,30 @@ class DependencyGraph:
 
     @cached_property
     def edges(self) -> pd.DataFrame:
-        """A row per caller -> callee, the busiest first (`EDGE_COLUMNS`)."""
-        calls = self.calls
-        frame = calls.ends.copy()
-        for column in ("count", "errors", "client_count", "server_count", "missing_parents"):
-            frame[column] = calls.total(column)
-        for side in ("client", "server"):
-            failed = pd.Series(calls.total(f"{side}_errors"), dtype="Int64")
-            frame[f"{side}_errors"] = failed.mask(frame[f"{side}_count"] == 0)
-        frame["adjusted_count"] = calls.total("adjusted_milli") / 1000
-        frame["error_ratio"] = frame["errors"] / frame["count"]
-        for side, durations in calls.durations.items():
-            for q in (50, 95):
-                frame[f"{side}_p{q}_s"] = durations.quantile(q / 100)
-        frame = self._untimed(frame) if not self.windows else self._with_told(frame)
-        frame["rate_per_s"] = frame["adjusted_count"] / (self.duration_s or np.nan)
-        order = ["adjusted_count", "source", "target"]
-        return frame.sort_values(order, ascending=[False, True, True])[list(EDGE_COLUMNS)].reset_index(drop=True)
+        """A row per caller -> callee, the busiest first (`hypocenter.graph.edges.EDGE_COLUMNS`)."""
+        from .edges import edges
 
-    def _with_told(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the edges with the source of each number, rates and shares of errors from metrics where these win."""
-        told = Calls.of(self.told.edges)
-        sums = pd.DataFrame({name: told.total(name) for name in ("count", "errors")}, told.ends.index)
-        sums.index = pd.MultiIndex.from_frame(told.ends[["source", "target"]])
-        found = sums.reindex(pd.MultiIndex.from_frame(frame[["source", "target"]]))
-        calls, failed = (found[name].to_numpy(dtype=float) for name in ("count", "errors"))
-        is_told = ~np.isnan(calls)
-        is_traced = (frame["client_count"] + frame["server_count"] > 0).to_numpy()
-        wins = is_traced & is_unmarked_sample(frame["count"].to_numpy(), frame["adjusted_count"].to_numpy(), calls)
-        frame["adjusted_count"] = np.where(wins, calls, frame["adjusted_count"])
-        frame["error_ratio"] = np.where(wins, failed / np.where(wins, calls, 1), frame["error_ratio"])
-        frame["known_from"] = np.select([~is_traced, is_told], ["metrics", "traces and metrics"], "traces")
-        frame["rate_from"] = frame["errors_from"] = np.where(wins | ~is_traced, "metrics", "traces")
-        frame["durations_from"] = np.where(is_traced, "traces", "metrics")
-        return frame
+        return edges(self)
 
-    @staticmethod
-    def _untimed(frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the edges of a file: nothing is known but, at best, how many calls there were."""
-        no_count = frame["count"] == 0
-        frame["count"] = frame["count"].astype("Int64").mask(no_count)
-        frame["errors"] = pd.array([None] * len(frame), dtype="Int64")
-        frame["adjusted_count"] = frame["adjusted_count"].mask(no_count)
-        frame["error_ratio"] = np.nan
-        frame["known_from"] = "file"
-        return frame.assign(rate_from=None, errors_from=None, durations_from=None)
+    def over_time(self, step_ns: int = MINUTE_NS) -> pd.DataFrame:
+        """Return the edges step by step (see `hypocenter.graph.edges.over_time`)."""
+        from .edges import over_time
+
+        return over_time(self, step_ns)
 
     @cached_property
     def nodes(self) -> pd.DataFrame:
-        """A row per node in order of name (`NODE_COLUMNS`); counts and durations are of the calls it answered."""
-        edges, ends = self.edges, self.calls.ends
-        ids = sorted({*ends["source"], *ends["target"]})
-        target = ends["target"].map({node: i for i, node in enumerate(ids)}).to_numpy(dtype=np.int64)
-        answered = edges.groupby("target")[_SUMMED].sum(min_count=1).reindex(ids)
-        made = edges.groupby("source")["count"].sum().reindex(ids)
-        durations = self.calls.durations["server"].grouped(target, len(ids))
-        nodes = pd.DataFrame({"id": ids, "kind": self.calls.node_kinds(ids), "namespace": self._namespaces(ids)})
-        for column in ("count", "errors"):
-            nodes[column] = answered[column].astype("Int64").to_numpy()
-        nodes["rate_per_s"] = answered["rate_per_s"].to_numpy()
-        failed = (edges["error_ratio"] * edges["adjusted_count"]).groupby(edges["target"]).sum(min_count=1)
-        nodes["error_ratio"] = (failed / answered["adjusted_count"]).reindex(ids).to_numpy()
-        nodes["server_p50_s"], nodes["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
-        nodes["calls_made"] = made.fillna(0).astype("int64").to_numpy()
-        return nodes[list(NODE_COLUMNS)]
+        """A row per node in order of name (see `hypocenter.graph.nodes.nodes`)."""
+        from .nodes import nodes
+
+        return nodes(self)
+
+    @cached_property
+    def operations(self) -> pd.DataFrame:
+        """A row per operation and kind of its spans (see `hypocenter.graph.operations.operations`)."""
+        from .operations import operations
+
+        return operations(self)
 
     @cached_property
     def instances(self) -> pd.DataFrame:
@@ -254,11 +209,6 @@ class DependencyGraph:
 
         return without_sidecars(self)
 
-    def _namespaces(self, ids: list[str]) -> list[str | None]:
-        found = self.rollups.instances.group_by("service").aggregate([("namespace", "min")]).to_pydict()
-        of = dict(zip(found["service"], found["namespace_min"], strict=True))
-        return [of.get(node) for node in ids]
-
     @cached_property
     def coverage(self) -> Coverage:
         """How many spans came in, how many are in calls, and the rest by reason and service."""
@@ -269,11 +219,11 @@ class DependencyGraph:
         return Coverage.of(linked, self.rollups.unlinked)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the edges (`EDGE_COLUMNS`, units at the end of the names), the busiest first."""
+        """Return the edges (`hypocenter.graph.edges.EDGE_COLUMNS`), the busiest first."""
         return self.edges.copy()
 
     def nodes_frame(self) -> pd.DataFrame:
-        """Return the nodes (`NODE_COLUMNS`)."""
+        """Return the nodes (`hypocenter.graph.nodes.NODE_COLUMNS`)."""
         return self.nodes.copy()
 
     def to_networkx(self) -> nx.DiGraph[str]:

@@ -16,22 +16,24 @@ import pyarrow.compute as pc
 
 from . import trees
 from .compact import Compact, compact
+from .critical_path import on_path
 from .engine import connect
 from .facts import Facts
+from .messages import UNKNOWN
 from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
-from .trees import Ints
+from .trees import Flags, Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
     "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns queue_ns "
-    "timeouts client_error server_error adjusted_milli matched"
+    "critical_ns timeouts client_error server_error adjusted_milli matched"
 )
 _UNLINKED = "trace_id span_id service start_ns reason"
 _VISITS = (
     "trace_id span_id parent_span_id service namespace version environment cluster pod instance node operation "
     "parent_operation parent_service kind given_kind status is_error start_ns duration_ns parent_start_ns "
-    "parent_duration_ns exclusive_ns has_parent is_missing_parent is_entry has_remote_child has_server_child "
-    "adjusted_milli peer peer_kind"
+    "parent_duration_ns exclusive_ns critical_ns has_parent is_missing_parent is_entry has_remote_child "
+    "has_server_child adjusted_milli peer peer_kind"
 )
 # Which flag tells that a number is known.
 CALL_NUMBERS = {
@@ -74,9 +76,9 @@ def link(spans: pa.Table) -> Links:
     For complete traces the result depends neither on the order nor on the slicing of the input. The rules:
     docs/linking.md. `hypocenter.graph.slices` does the same for more spans than fit into memory.
     """
-    rows, profiles = compact(spans)
     with connect() as database:
-        found = link_compact(rows, Rules.of(database, profiles))
+        rows, rules = compact(spans, lambda profiles: Rules.of(database, profiles))
+    found = link_compact(rows, rules)
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
     calls = _with(
@@ -91,7 +93,7 @@ def link(spans: pa.Table) -> Links:
     visits = _with(visits, **of_parent, **{name: ids[name].take(visits.column("row")) for name in ids})
     unlinked = _with(unlinked, **{name: ids[name].take(unlinked.column("row")) for name in ("trace_id", "span_id")})
     return Links(
-        _sorted(calls, _CALLS, "trace_id start_ns client_span_id server_span_id caller operation"),
+        _sorted(calls, _CALLS, "trace_id start_ns client_span_id server_span_id caller operation queue_ns"),
         _sorted(unlinked, _UNLINKED, "trace_id span_id reason start_ns service"),
         _sorted(visits, _VISITS, "trace_id start_ns span_id kind"),
     )
@@ -99,101 +101,142 @@ def link(spans: pa.Table) -> Links:
 
 def link_compact(rows: Compact, rules: Rules) -> Linked:
     """Return the links of compact spans of whole traces."""
-    given = rows
-    is_client = np.isin(rules.profiles.column("part").to_numpy(), (3, 4))[rows.profile]
-    identity, parent_identity = trees.identities(rows)
-    is_copy = trees.copies(identity, is_client, lambda at: _content(rows.take(at), rules))
-    kept, duplicates = np.arange(len(rows)), np.flatnonzero(is_copy)
-    if len(duplicates):
-        kept = np.flatnonzero(~is_copy)
-        rows, is_client, identity, parent_identity = (
-            rows.take(kept),
-            is_client[kept],
-            identity[kept],
-            parent_identity[kept],
-        )
-    service = rules.service_of[rows.profile]
-    parent = trees.parents(identity, parent_identity, is_client, service)
-    has_parent, above = parent >= 0, np.maximum(parent, 0)
+    spans = _Spans.of(rows, rules)
+    critical, whole = on_path(spans.parent, spans.rows.start_ns, spans.rows.duration_ns, spans.rows.span)
+    visits = _visits(spans, rules, critical)
+    return Linked(_calls(spans, rules, whole), _unlinked(rows, spans, rules, visits), visits)
 
-    absent = np.where(rows.has_parent_id, MISSING_PARENT, ROOT)
-    relation = np.where(has_parent, np.where(service[above] == service, SAME_SERVICE, OTHER_SERVICE), absent)
-    has_remote_child, no = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    has_remote_child[parent[relation == OTHER_SERVICE]] = True
-    # Whether something arrives, and whether it answers, does not depend on its own children.
-    alone = rules.stand(rows.profile, relation, no, no)
-    is_arrival, is_answer = rules.of_stands("is_arrival")[alone], rules.of_stands("is_answer")[alone] & has_parent
-    answers = np.bincount(parent[is_answer], minlength=len(rows))
-    stand = rules.stand(rows.profile, relation, has_remote_child, answers > 0)
-    start, duration = rows.start_ns, rows.duration_ns
-    is_in_process = (rules.of_stands("kind")[stand] == 1) & (answers == 0)
-    exclusive = trees.exclusive_time(parent, start, duration, is_in_process)
 
-    arrived = np.flatnonzero(is_arrival)
-    is_repeat = np.zeros(len(rows), bool)
-    several = np.flatnonzero(is_answer & (answers[above] > 1))
-    if len(several):
-        is_repeat[several] = trees.later_of_each(parent, several, (start, duration, rows.span))
-    opened = np.flatnonzero(rules.of_stands("is_open")[stand])
-    first, further, batch = rules.arrivals(
-        stand[arrived], stand[above[arrived]], has_parent[arrived], is_repeat[arrived], rows.linked[arrived]
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Spans without their copies, a value per span: its parent (``above``: 0 for none) and its stand in the rules.
+
+    ``kept`` are their positions among those given, ``copies`` the positions of the others.
+    """
+
+    rows: Compact
+    kept: Ints
+    copies: Ints
+    parent: Ints
+    has_parent: Flags
+    above: Ints
+    stand: Ints
+    is_arrival: Flags
+    is_repeat: Flags
+    is_in_process: Flags
+
+    @classmethod
+    def of(cls, rows: Compact, rules: Rules) -> _Spans:
+        is_client = np.isin(rules.profiles.column("part").to_numpy(), (3, 4))[rows.profile]
+        identity, parent_identity = trees.identities(rows)
+        is_copy = trees.copies(identity, is_client, lambda at: _content(rows.take(at), rules))
+        kept, copies = np.arange(len(rows)), np.flatnonzero(is_copy)
+        if len(copies):
+            kept = np.flatnonzero(~is_copy)
+            rows, is_client = rows.take(kept), is_client[kept]
+            identity, parent_identity = identity[kept], parent_identity[kept]
+        service = rules.service_of[rows.profile]
+        parent = trees.parents(identity, parent_identity, is_client, service)
+        has_parent, above = parent >= 0, np.maximum(parent, 0)
+        absent = np.where(rows.has_parent_id, MISSING_PARENT, ROOT)
+        relation = np.where(has_parent, np.where(service[above] == service, SAME_SERVICE, OTHER_SERVICE), absent)
+        has_remote_child, no = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        has_remote_child[parent[relation == OTHER_SERVICE]] = True
+        # Whether something arrives, and whether it answers, does not depend on its own children.
+        alone = rules.stand(rows.profile, relation, no, no)
+        is_arrival, is_answer = rules.of_stands("is_arrival")[alone], rules.of_stands("is_answer")[alone] & has_parent
+        answers = np.bincount(parent[is_answer], minlength=len(rows))
+        stand = rules.stand(rows.profile, relation, has_remote_child, answers > 0)
+        is_repeat = np.zeros(len(rows), bool)
+        several = np.flatnonzero(is_answer & (answers[above] > 1))
+        if len(several):
+            order = (rows.start_ns, rows.duration_ns, rows.span)
+            is_repeat[several] = trees.later_of_each(parent, several, order)
+        is_in_process = (rules.of_stands("kind")[stand] == 1) & (answers == 0)
+        return cls(rows, kept, copies, parent, has_parent, above, stand, is_arrival, is_repeat, is_in_process)
+
+
+def _calls(spans: _Spans, rules: Rules, whole_ns: Ints) -> Facts:
+    """Return the calls; ``whole_ns`` is how long each span is on the critical path, with what it called."""
+    rows, above, stand = spans.rows, spans.above, spans.stand
+    arrived, opened = np.flatnonzero(spans.is_arrival), np.flatnonzero(rules.of_stands("is_open")[stand])
+    has_parent = spans.has_parent[arrived]
+    first, further, batch, message = rules.arrivals(
+        stand[arrived], stand[above[arrived]], has_parent, spans.is_repeat[arrived], rows.linked[arrived]
     )
     call = np.concatenate([first, further, rules.departures(stand[opened])])
-    arrived = np.concatenate([arrived, arrived[batch]])
+    arrived, has_parent = (np.concatenate([column, column[batch]]) for column in (arrived, has_parent))
     client, server = np.concatenate([above[arrived], opened]), np.concatenate([arrived, opened])
-    has_caller = np.concatenate([has_parent[arrived], np.ones(len(opened), bool)])
-    shape, (call, caller, callee) = _combinations(
-        call, np.where(has_caller, rows.profile[client], -1), rows.profile[server]
+    has_caller = np.concatenate([has_parent, np.ones(len(opened), bool)])
+    start, duration = rows.start_ns, rows.duration_ns
+    sent_ns = start[client] + duration[client]
+    by_link = np.flatnonzero(message >= 0)
+    sent_ns[by_link] = rows.sent_ns[rows.message[arrived[by_link]] + message[by_link]]
+    is_sent = np.zeros(len(call), bool)
+    is_sent[by_link] = sent_ns[by_link] != UNKNOWN
+    shape, (call, caller, callee, sent) = _combinations(
+        call, np.where(has_caller, rows.profile[client], -1), rows.profile[server], is_sent
     )
-    dims = rules.calls(call, caller, callee)
-    calls = Facts(
+    dims = rules.calls(call, caller, callee, sent > 0)
+    has_client, has_server = (dims.column(name).to_numpy()[shape] for name in ("has_client", "has_server"))
+    return Facts(
         dims,
         shape,
         {
-            "row": kept[server],
-            "client_row": kept[client],
-            "server_row": kept[server],
-            "start_ns": np.where(dims.column("has_client").to_numpy()[shape], start[client], start[server]),
+            "row": spans.kept[server],
+            "client_row": spans.kept[client],
+            "server_row": spans.kept[server],
+            "start_ns": np.where(has_client, start[client], start[server]),
             "client_start_ns": start[client],
             "client_duration_ns": duration[client],
             "server_start_ns": start[server],
             "server_duration_ns": duration[server],
             # A negative time in the queue is clock skew, and kept.
-            "queue_ns": start[server] - start[client] - duration[client],
+            "queue_ns": start[server] - sent_ns,
+            # Who waits for a call waits for the network as well, which only the client sees.
+            "critical_ns": np.where(has_client, whole_ns[client], np.where(has_server, whole_ns[server], 0)),
             "timeouts": _timeouts(dims, shape, duration[client], duration[server]),
             "adjusted_milli": rows.adjusted_milli[server],
         },
         CALL_NUMBERS,
     )
-    shape, (stands, profiles) = _combinations(stand, rows.profile)
-    dims = rules.visits(stands, profiles)
-    visits = Facts(
-        dims,
+
+
+def _visits(spans: _Spans, rules: Rules, critical_ns: Ints) -> Facts:
+    rows, above = spans.rows, spans.above
+    start, duration = rows.start_ns, rows.duration_ns
+    shape, (stands, profiles) = _combinations(spans.stand, rows.profile)
+    return Facts(
+        rules.visits(stands, profiles),
         shape,
         {
-            "row": kept,
+            "row": spans.kept,
             "parent": above,
             "start_ns": start,
             "duration_ns": duration,
             "parent_start_ns": start[above],
             "parent_duration_ns": duration[above],
-            "exclusive_ns": exclusive,
+            "exclusive_ns": trees.exclusive_time(spans.parent, start, duration, spans.is_in_process),
+            "critical_ns": critical_ns,
             "adjusted_milli": rows.adjusted_milli,
         },
         VISIT_NUMBERS,
     )
+
+
+def _unlinked(given: Compact, spans: _Spans, rules: Rules, visits: Facts) -> Facts:
+    dims, shape = visits.dims, visits.shape
     lost = np.flatnonzero(pc.is_valid(dims.column("reason")).to_numpy()[shape])
     copied = rules.profiles.select(["service"])
     copied = copied.append_column("reason", pa.array(["duplicate"] * len(copied), pa.string()))
-    unlinked = Facts(
+    return Facts(
         pa.concat_tables([dims.select(["service", "reason"]), copied]),
-        np.concatenate([shape[lost], len(dims) + given.profile[duplicates]]),
+        np.concatenate([shape[lost], len(dims) + given.profile[spans.copies]]),
         {
-            "row": np.concatenate([kept[lost], duplicates]),
-            "start_ns": np.concatenate([start[lost], given.start_ns[duplicates]]),
+            "row": np.concatenate([spans.kept[lost], spans.copies]),
+            "start_ns": np.concatenate([spans.rows.start_ns[lost], given.start_ns[spans.copies]]),
         },
     )
-    return Linked(calls, unlinked, visits)
 
 
 def _timeouts(calls: pa.Table, shape: Ints, client_ns: Ints, server_ns: Ints) -> Ints:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from hypocenter.errors import GraphError
 
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, Window
+from ..tracer.window import HOUR_NS, SECOND_NS, Window
 from . import grouping
 from .cache import OVERLAP_NS
 from .compact import COLUMNS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 IDENTITY: Final = ["service", "namespace", "version", "environment", "cluster", "pod", "instance", "node"]
 INSTANCE_COLUMNS: Final = [
     *IDENTITY,
-    *("spans", "requests", "rate_per_s", "errors", "error_ratio", "server_p50_s", "server_p95_s"),
+    *("spans", "requests", "rate_per_s", "errors", "error_ratio", "server_p50_s", "server_p95_s", "critical_share"),
 ]
 VERSION_COLUMNS: Final = ["service", "version", "first_ns", "last_ns", "requests", "errors"]
 # Column of spans that a service is told apart by.
@@ -48,6 +48,8 @@ def instances(graph: DependencyGraph) -> pd.DataFrame:
     frame["error_ratio"] = frame["errors"] / frame["requests"].replace(0, np.nan)
     durations = Durations.of(table.column("duration"), group, size)
     frame["server_p50_s"], frame["server_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
+    critical_s = np.bincount(group, table.column("critical_ns").to_numpy(), size) / SECOND_NS
+    frame["critical_share"] = critical_s / (graph.critical_s or np.nan)
     order = ["service", "requests", "pod", "instance", "version"]
     return frame.sort_values(order, ascending=[True, False, True, True, True], ignore_index=True)[INSTANCE_COLUMNS]
 

@@ -35,19 +35,20 @@ def _schema(
 
 EDGES = _schema(
     {"caller": _TEXT, "callee": _TEXT, "callee_kind": _TEXT},
-    "count adjusted_milli errors client_errors server_errors client_count server_count missing_parents timeouts",
+    "count adjusted_milli errors client_errors server_errors client_count server_count missing_parents timeouts "
+    "critical_ns",
     ("caller_kind",),
     "client_duration server_duration gap queue",
 )
 OPERATIONS = _schema(
     {"service": _TEXT, "operation": _TEXT, "kind": pa.int8()},
-    "count adjusted_milli errors missing_parents",
+    "count adjusted_milli errors missing_parents critical_ns",
     histograms="duration exclusive",
 )
 _REPLICA = ["namespace", "version", "environment", "cluster", "pod", "instance", "node"]
 INSTANCES = _schema(
     dict.fromkeys(["service", *_REPLICA], _TEXT),
-    "count adjusted_milli requests errors",
+    "count adjusted_milli requests errors critical_ns",
     histograms="duration exclusive",
 )
 UNLINKED = _schema({"service": _TEXT, "reason": _TEXT}, "count")
@@ -64,8 +65,10 @@ class Rollups:
       ``server_count``: calls whose client or server side was recorded, the denominators of ``client_errors`` and
       ``server_errors``; ``gap``: client less server duration, negative under clock skew or for asynchronous calls;
       ``queue``: time in the broker; ``missing_parents``: calls whose caller's span was not recorded; ``timeouts``:
-      calls that failed because the client waited no longer.
-    - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none).
+      calls that failed because the client waited no longer; ``critical_ns``: how long calls were on the critical paths
+      of their requests (`hypocenter.graph.critical_path`), what they called included.
+    - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none);
+      ``critical_ns``: time of their own on critical paths, here and by instance, all adding up to the requests'.
     - ``instances``: spans of one replica and version; ``requests``, ``errors`` and ``duration`` are those that came
       from elsewhere.
     - ``unlinked``: spans that are no side of a call, by reason. ``edges.client_count + edges.server_count +
@@ -117,10 +120,11 @@ def roll_up(links: Links) -> Rollups:
 _NAMED = ["service", "operation", "spans"]
 _CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_error"]
 _CALL_DIMS = ["caller", "caller_kind", "callee", "callee_kind", "matched", *_CALL_FLAGS]
-_CALL_NUMBERS = ["start_ns", "adjusted_milli", "client_duration_ns", "server_duration_ns", "queue_ns", "timeouts"]
+_SUMS = ["adjusted_milli", "timeouts", "critical_ns"]
+_CALL_NUMBERS = ["start_ns", *_SUMS, "client_duration_ns", "server_duration_ns", "queue_ns"]
 _VISIT_FLAGS = ["is_error", "is_missing_parent", "is_entry"]
 _VISIT_DIMS = ["service", *_REPLICA, "operation", "kind", *_VISIT_FLAGS]
-_VISIT_NUMBERS = ["start_ns", "adjusted_milli", "duration_ns", "exclusive_ns"]
+_VISIT_NUMBERS = ["start_ns", "adjusted_milli", "critical_ns", "duration_ns", "exclusive_ns"]
 
 
 def roll_up_linked(linked: Linked) -> Rollups:
@@ -217,7 +221,7 @@ def _grouped(
     for name, flag in counts.items():
         found[name] = grouping.sums(groups, size, np.where(flag[cells.shape], cells.rows, 0))
     row_groups = groups[cells.of]
-    for name in ("adjusted_milli", "timeouts"):
+    for name in _SUMS:
         if name in schema.names:
             found[name] = grouping.sums(row_groups, size, facts.numbers[name])
     for name, (buckets, flag) in histograms.items():

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hypocenter.semconv import KIND_PRODUCER
+
 from . import grouping
 from .engine import run_in
 from .operations import OTHER, kept_operations
@@ -90,11 +92,12 @@ class Rules:
 
     def arrivals(
         self, stand: Ints, parent_stand: Ints, has_parent: Flags, is_repeat: Flags, linked: Ints
-    ) -> tuple[Ints, Ints, Ints]:
+    ) -> tuple[Ints, Ints, Ints, Ints]:
         """Return the rows of the verdicts on the calls that arrive: one each, and one for each further message.
 
-        ``linked`` counts the messages that span links name, that of the parent left out. The last result is the
-        position of the span that each further message arrived in.
+        ``linked`` counts the messages that span links name, that of the parent left out. Then comes the position of the
+        span that each further message arrived in, and which of its linked messages each call of both kinds is about,
+        -1 for none.
         """
         side = self._sides()
         parent_side = np.where(has_parent, side[parent_stand], -1)
@@ -102,14 +105,27 @@ class Rules:
         found: Ints = self._call_rows[place]
         consuming = np.flatnonzero(linked)
         consuming = consuming[self._call_flags("is_consumed")[found[consuming]]]
-        first = self._call_flags("is_queued")[found[consuming]]
         # Without a message from its parent, the span is a side of the first that it links.
-        further = np.repeat(consuming, np.maximum(0, linked[consuming] - np.where(first, 0, 1)))
-        return found, self._call_rows[_FURTHER + place[further] // 2 * 2], further
+        own = np.where(self._call_flags("is_queued")[found[consuming]], 0, 1)
+        message = np.full(len(found), -1)
+        message[consuming[own > 0]] = 0
+        more = linked[consuming] - own
+        further = np.repeat(consuming, more)
+        numbers = np.arange(len(further)) - np.repeat(np.cumsum(more) - more - own, more)
+        return found, self._call_rows[_FURTHER + place[further] // 2 * 2], further, np.append(message, numbers)
 
     def departures(self, stand: Ints) -> Ints:
         """Return the row of the verdict on each call that nothing answers."""
         found: Ints = self._call_rows[_ARRIVALS + self._sides()[stand]]
+        return found
+
+    @property
+    def is_sender(self) -> Flags:
+        """Whether the spans of each profile send messages that a consumer may link; *create* spans stand for them."""
+        part, aside = (self.profiles.column(name) for name in ("part", "aside"))
+        found: Flags = (part.to_numpy() == KIND_PRODUCER) | pc.equal(aside, "messaging-create").fill_null(
+            False
+        ).to_numpy()
         return found
 
     def visits(self, stand: Ints, profile: Ints) -> pa.Table:
@@ -117,8 +133,11 @@ class Rules:
         verdicts, profiles = self._stands.take(pa.array(stand)), self.profiles.take(pa.array(profile))
         return pa.table({name: table.column(name) for table in (profiles, verdicts) for name in table.column_names})
 
-    def calls(self, call: Ints, caller: Ints, callee: Ints) -> pa.Table:
-        """Return all that is known of calls but their numbers, given the profiles of both spans (none: negative)."""
+    def calls(self, call: Ints, caller: Ints, callee: Ints, is_sent: Flags) -> pa.Table:
+        """Return all that is known of calls but their numbers, given the profiles of both spans (none: negative).
+
+        ``is_sent`` tells whether it is known by a span link when the message was sent.
+        """
         verdicts = self._calls.take(pa.array(call))
         flag = {name: verdicts.column(name).to_numpy() for name in ("has_client", "has_server", "is_arrival")}
         callers = self.profiles.take(pa.array(caller, mask=caller < 0))
@@ -140,7 +159,8 @@ class Rules:
                 "client_error": flag["has_client"] & is_error[failed],
                 "is_timeout": flag["has_client"] & is_error[failed] & is_timeout[failed],
                 "server_error": flag["has_server"] & is_error[callee],
-                **{name: verdicts.column(name) for name in ("has_client", "has_server", "is_queued", "matched")},
+                "is_queued": verdicts.column("is_queued").to_numpy() | is_sent,
+                **{name: verdicts.column(name) for name in ("has_client", "has_server", "matched")},
             }
         )
 

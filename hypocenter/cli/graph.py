@@ -36,10 +36,10 @@ def graph(
     colour: Annotated[str, typer.Option(help="What the map's colour shows: errors or latency.")] = "errors",
     by: Annotated[str, typer.Option(help=f"What the nodes are: {', '.join(_NODES)}.")] = "service",
     sidecars: Annotated[bool, typer.Option(help="Show sidecars, or take them into the services they serve.")] = True,
-    instances: Annotated[bool, typer.Option("--instances", help="Print the replicas in place of the edges.")] = False,
-    critical_path: Annotated[
-        bool, typer.Option("--critical-path", help="Print what requests spend their time on, linked anew.")
+    operations: Annotated[
+        bool, typer.Option("--operations", help="Print what requests spend their time on, by operation.")
     ] = False,
+    instances: Annotated[bool, typer.Option("--instances", help="Print the replicas in place of the edges.")] = False,
     impact: Annotated[
         str | None, typer.Option(help="Print what depends on this node, and how critical all are.")
     ] = None,
@@ -55,7 +55,6 @@ def graph(
         raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
     if by not in _NODES:
         raise typer.BadParameter(f"expected {', '.join(_NODES)}, not {by!r}", param_hint="--by")
-    opened = None
     if from_file is not None and store is None:
         found = DependencyGraph.from_file(from_file)
     elif store is None or from_file is not None:
@@ -71,7 +70,7 @@ def graph(
     found = found.by_namespace() if by == "namespace" else found
     if page is not None:
         write_page(found, page, colour=colour, focus=focus, hops=hops)
-    tables = tables_of(found, opened, instances=instances, critical_path=critical_path, impact=impact)
+    tables = tables_of(found, operations=operations, instances=instances, impact=impact)
     if tables and output not in ("text", "json"):
         raise typer.BadParameter(f"tables are written as text or json, not {output}", param_hint="-o")
     typer.echo(show(tables, output) if tables else _render(found, output), nl=False)

@@ -1,4 +1,4 @@
-"""Tables of ``hypocenter graph`` beside the edges: replicas, critical paths, blast radius."""
+"""Tables of ``hypocenter graph`` beside the edges: operations, replicas, blast radius."""
 
 from __future__ import annotations
 
@@ -6,31 +6,23 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..graph.dependency_graph import DependencyGraph
-    from ..tracer.store import Store
 
 _MOST_ROWS = 30
 
 
 def tables_of(
-    graph: DependencyGraph, store: Store | None, *, instances: bool, critical_path: bool, impact: str | None
+    graph: DependencyGraph, *, operations: bool, instances: bool, impact: str | None
 ) -> dict[str, pd.DataFrame]:
     """Return the tables that were asked for, by their title."""
     found: dict[str, pd.DataFrame] = {}
+    if operations:
+        found["operations"] = graph.operations
     if instances:
         found["instances"] = graph.instances
-    if critical_path:
-        from ..graph import critical_path as paths
-
-        if store is None:
-            raise typer.BadParameter("critical paths are read from spans, so a --store is needed")
-        told = paths.read(store, graph.window)
-        found |= {"critical path, operations": told.operations, "critical path, edges": told.edges}
     if impact is not None:
         found["depends on it"] = graph.upstream(impact)
         found["it depends on"] = graph.downstream(impact)
@@ -44,7 +36,7 @@ def show(tables: dict[str, pd.DataFrame], output: str) -> str:
     from ..graph.export import records
 
     if output == "json":
-        told = {title.replace(", ", "_").replace(" ", "_"): records(table) for title, table in tables.items()}
+        told = {title.replace(" ", "_"): records(table) for title, table in tables.items()}
         return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return "\n\n".join(f"{title}\n{_text(table)}" for title, table in tables.items()) + "\n"
 

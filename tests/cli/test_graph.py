@@ -226,13 +226,12 @@ def test_doctor_says_how_much_sampling_left(tmp_path: Path) -> None:
 
 def test_tables_beside_the_edges(store: Path) -> None:
     found = json.loads(
-        run(graph, "--store", store, "--critical-path", "--instances", "--impact", "db", "-o", "json").stdout
+        run(graph, "--store", store, "--operations", "--instances", "--impact", "db", "-o", "json").stdout
     )
     assert sorted(found) == [
-        *("critical_path_edges", "critical_path_operations", "criticality_of_all", "depends_on_it"),
-        *("entry_points_affected", "instances", "it_depends_on"),
+        *("criticality_of_all", "depends_on_it", "entry_points_affected", "instances", "it_depends_on", "operations"),
     ]
-    assert sum(row["critical_share"] for row in found["critical_path_operations"]) == pytest.approx(1)
+    assert sum(row["critical_share"] for row in found["operations"]) == pytest.approx(1)
     assert [row["id"] for row in found["depends_on_it"]] == ["cart", "external", "web"]
     text = run(graph, "--store", store, "--impact", "db").stdout
     assert "entry points affected" in text

@@ -88,7 +88,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     run("ingest", *sorted(inputs.iterdir()), "--store", folder / "again", "-o", "json")
     for written in ("text", "json", "graphml", "dot", "mermaid", "openmetrics"):
         run("graph", "--store", store, "-o", written)
-    run("graph", "--store", store, "--html", folder / "map.html", "--critical-path", "--instances")
+    run("graph", "--store", store, "--html", folder / "map.html", "--operations", "--instances")
     run("doctor", "--store", store)
     run("rank", "--store", store, "--at", small.ALERT_NS)
     run("rank", "--store", store, "--at", small.ALERT_NS, "-o", "json")

@@ -1,7 +1,8 @@
 """The linking rules of docs/linking.md once more: slow, obvious, span by span, sharing no code with the product.
 
 `link` counts calls as tuples (caller, caller kind, callee, callee kind, matched, client span id, server span id, queue
-time) and unlinked spans as (trace id, span id, reason), and gives exclusive times by trace id, span id and kind.
+time, time on the critical path) and unlinked spans as (trace id, span id, reason), and gives the times of a span's own
+by trace id, span id and kind: exclusive, and on the critical path.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class Reference:
     calls: Counter[tuple[Any, ...]]
     unlinked: Counter[tuple[str, str, str]]
     exclusive_ns: dict[tuple[str, str, int], int]
+    critical_ns: dict[tuple[str, str, int], int]
+    sent_ns: dict[tuple[str, str], int]
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Span:
     peer_kind: str
     parent: Span | None = None
     kind: int = 0
+    critical_ns: int = 0
+    whole_ns: int = 0
 
     @property
     def is_client(self) -> bool:
@@ -91,7 +96,7 @@ def link(rows: list[Row]) -> Reference:
         if row["service"] and row["service_namespace"]:
             namespaces[row["service"]].add(row["service_namespace"])
     ambiguous = {name for name, found in namespaces.items() if len(found) > 1}
-    result = Reference(Counter(), Counter(), {})
+    result = Reference(Counter(), Counter(), {}, {}, {})
     traces = defaultdict(list)
     for row in rows:
         traces[row["trace_id"]].append(_span(row, ambiguous))
@@ -100,6 +105,9 @@ def link(rows: list[Row]) -> Reference:
     for span in every:
         if span.aside == "messaging-receive" and (span.service, span.peer) not in processing:
             span.part, span.aside = 5, None
+    for span in sorted(every, key=_content):
+        if span.part == 4 or span.aside == "messaging-create":
+            result.sent_ns.setdefault((span.row["trace_id"], span.row["span_id"]), span.end)
     for trace, spans in traces.items():
         _link_trace(trace, spans, result)
     return result
@@ -132,10 +140,26 @@ def _link_trace(trace: str, spans: list[Span], result: Reference) -> None:
             span.kind = 2
         else:
             span.kind = 3 if any(child.is_foreign for child in below) else 1
+    for span in kept:
+        if span.parent is None:
+            _walk(span, span.start, span.end, children)
     answers = {id(span): [c for c in children[id(span)] if c.is_answer] for span in kept}
     for span in kept:
         _judge(trace, span, answers, result)
         _exclusive(trace, span, children, answers, result)
+        result.critical_ns[(trace, span.row["span_id"], span.kind)] = span.critical_ns
+
+
+def _walk(span: Span, begin: int, end: int, children: dict[int, list[Span]]) -> None:
+    """Walk the critical path from the end of a span to its start, into the child that ended last."""
+    span.whole_ns, reached = end - begin, end
+    inside = [(min(c.end, end), max(c.start, begin), c.row["span_id"], id(c), c) for c in children[id(span)]]
+    for stop, go, _, _, child in sorted(inside, reverse=True):
+        if go < stop <= reached:
+            span.critical_ns += reached - stop
+            _walk(child, go, stop, children)
+            reached = go
+    span.critical_ns += reached - begin
 
 
 def _parent(span: Span, sides: dict[str, dict[bool, Span]]) -> Span | None:
@@ -157,18 +181,25 @@ def _judge(trace: str, span: Span, answers: dict[int, list[Span]], result: Refer
     own_id = span.row["span_id"]
     if span.kind in (3, 4) and span.peer is not None and (span.kind == 4 or not answers[id(span)]):
         matched = "producer" if span.kind == 4 else "client-only"
-        result.calls[(span.service, "service", span.peer, span.peer_kind, matched, own_id, None, None)] += 1
+        result.calls[
+            (span.service, "service", span.peer, span.peer_kind, matched, own_id, None, None, span.whole_ns)
+        ] += 1
         is_linked = True
     if span.kind in (3, 4) and answers[id(span)]:
         is_linked = True
     if span.is_arrival:
         call = _arrival(span, answers)
-        result.calls[call] += 1
         if call[4] == "consumer":
-            # Beside its parent's message, the first link is the call that was just counted.
-            sent = span.parent is not None and span.parent.kind == 4
-            further = max(0, len(_linked(span)) - (0 if sent else 1))
-            result.calls[(*call[:4], "linked", None, None, None)] += further
+            sent = [result.sent_ns.get(key) for key in _linked(span)]
+            queues = sorted(
+                (None if ns is None else span.start - ns for ns in sent), key=lambda q: (q is not None, -(q or 0))
+            )
+            if queues and not (span.parent is not None and span.parent.kind == 4):
+                # Without its parent's message, it is a side of the first that it links.
+                call = (*call[:7], queues.pop(0), call[8])
+            for queue in queues:
+                result.calls[(*call[:4], "linked", None, None, queue, 0)] += 1
+        result.calls[call] += 1
         is_linked = is_linked or span.kind not in (3, 4)
     if not is_linked:
         reasons = {5: "consumer-without-broker", 4: "producer-without-broker", 3: "client-without-peer"}
@@ -189,10 +220,30 @@ def _arrival(span: Span, answers: dict[int, list[Span]]) -> tuple[Any, ...]:
         broker = parent.peer
     if broker is not None:
         queue = span.start - parent.end if parent is not None and parent.kind == 4 else None
-        return (broker, "messaging", span.service, "service", "consumer", None, server_id, queue)
+        return (
+            broker,
+            "messaging",
+            span.service,
+            "service",
+            "consumer",
+            None,
+            server_id,
+            queue,
+            span.whole_ns if server_id else 0,
+        )
     if parent is None:
         matched = "missing-parent" if span.row["parent_span_id"] is not None else "server-only"
-        return ("external", "external", span.service, "service", matched, None, server_id, None)
+        return (
+            "external",
+            "external",
+            span.service,
+            "service",
+            matched,
+            None,
+            server_id,
+            None,
+            span.whole_ns if server_id else 0,
+        )
     first = min(answers[id(parent)], key=lambda s: (s.start, s.row["duration_ns"], s.row["span_id"]))
     matched = "no-server-span" if server_id is None else "no-client-span"
     client_id = None
@@ -201,7 +252,8 @@ def _arrival(span: Span, answers: dict[int, list[Span]]) -> tuple[Any, ...]:
     elif parent.kind in (3, 4):
         client_id = parent.row["span_id"]
         matched = "pair" if server_id is not None else "no-server-span"
-    return (parent.service, "service", span.service, "service", matched, client_id, server_id, None)
+    critical_ns = parent.whole_ns if client_id is not None else span.whole_ns if server_id is not None else 0
+    return (parent.service, "service", span.service, "service", matched, client_id, server_id, None, critical_ns)
 
 
 def _exclusive(

@@ -29,6 +29,7 @@ def edge(caller: str, callee: str, count: int = 10, *, at_s: float = 0, **more: 
         "server_count": 0 if virtual else count,
         "missing_parents": 0,
         "timeouts": 0,
+        "critical_ns": 0,
     }
     row |= {f"{side}_errors": more.get("errors", 0) for side in ("client", "server")}
     return row | {"errors": 0, "client_duration": [], "server_duration": [], "gap": [], "queue": []} | more
@@ -44,7 +45,7 @@ def rollups(
     instances = [
         dict.fromkeys(SCHEMAS["instances"].names)
         | {"time_ns": 0, "service": service, "namespace": namespace, "count": 1, "adjusted_milli": 1000}
-        | {"requests": 0, "errors": 0}
+        | {"requests": 0, "errors": 0, "critical_ns": 0}
         | no_histogram
         for service, namespace in (namespaces or {}).items()
     ]

@@ -4,17 +4,21 @@ import io
 import json
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import networkx as nx
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollup_tables import edge, graph, histogram, rollups
 
 from hypocenter.errors import GraphError
-from hypocenter.graph.dependency_graph import EDGE_COLUMNS, DependencyGraph
+from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.edges import EDGE_COLUMNS
 from hypocenter.graph.export import to_grafana, to_mermaid, to_node_link
+from hypocenter.graph.rollup import SCHEMAS
 from hypocenter.tracer.window import SECOND_NS, Window
 
 HOSTILE = '<script>alert("x")</script>\n&\0'
@@ -64,6 +68,34 @@ def test_a_side_that_was_not_recorded_has_no_duration() -> None:
     assert made.edges[["server_errors", "server_p50_s", "gap_p50_s"]].isna().all(axis=None)
     assert made.edges.loc[0, "client_errors"] == 2
     assert made.to_json()["edges"][0]["server_p50_s"] is None
+
+
+def test_timeouts_and_critical_path_are_those_of_recorded_sides() -> None:
+    timed = graph(
+        edge("web", "cart", 10, timeouts=3, critical_ns=2 * SECOND_NS),
+        edge("external", "web", 10, client_count=0, critical_ns=8 * SECOND_NS),
+    )
+    assert timed.edges["critical_share"].isna().all()
+    operations = {"time_ns": 0, "service": "web", "operation": "get", "kind": 2, "count": 1, "adjusted_milli": 1000}
+    operations |= {"errors": 0, "missing_parents": 0, "critical_ns": 8 * SECOND_NS, "duration": [], "exclusive": []}
+    table = pa.Table.from_pylist([operations], SCHEMAS["operations"])
+    timed = DependencyGraph(replace(timed.rollups, operations=table), timed.windows)
+    found = timed.edges.set_index("target")
+    assert found["timeouts"].to_dict() == {"cart": 3, "web": None}
+    assert found["critical_share"].to_dict() == {"cart": 0.25, "web": 1.0}
+
+
+def test_edges_over_time_are_the_graphs_of_the_steps() -> None:
+    made = graph(edge("a", "b", 1), edge("a", "b", 2, at_s=60), edge("a", "c", 4, at_s=70), end_s=90)
+    found = made.over_time()
+    assert list(zip(found["start"], found["target"], found["count"], found["rate_per_s"], strict=True)) == [
+        ("1970-01-01T00:00:00Z", "b", 1, 1 / 60),
+        ("1970-01-01T00:01:00Z", "c", 4, 4 / 30),
+        ("1970-01-01T00:01:00Z", "b", 2, 2 / 30),
+    ]
+    assert made.over_time(90 * SECOND_NS).drop(columns="start").equals(made.edges)
+    with pytest.raises(ValueError, match="a multiple of 10 s"):
+        made.over_time(SECOND_NS)
 
 
 def test_negative_gaps_are_kept() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from hypocenter.graph.link import link
 from hypocenter.tracer.schema import SPANS
@@ -328,6 +329,23 @@ def test_each_link_of_a_batch_is_a_call_through_the_destination() -> None:
     told = [(c["caller"], c["callee"], c["matched"], c["server_span_id"], c["server_error"]) for c in found]
     first = ("orders", "mail", "consumer", "b", True)
     assert sorted(told, key=str) == sorted([first, *[("orders", "mail", "linked", None, False)] * 2], key=str)
+
+
+@pytest.mark.parametrize("ids", [("t", "u", "v"), ("1" * 32, "2" * 32, "3" * 32)], ids=["opaque", "hex"])
+def test_linked_message_of_another_trace_waited_from_the_end_of_its_sending(ids: tuple[str, str, str]) -> None:
+    name = str if ids[0] == "t" else lambda text: text.encode().hex().rjust(16, "0")
+    sent, created, read = ids
+    spans = [
+        span(name("a"), None, "shop", PRODUCER, trace_id=sent, start_ns=100, duration_ns=10, **QUEUE),
+        span(name("c"), None, "shop", PRODUCER, trace_id=created, messaging_operation="create", start_ns=140, **QUEUE),
+        span(name("s"), None, "shop", SERVER, trace_id=created, start_ns=150),
+    ]
+    links = [*_link_to(sent, name("a")), *_link_to(created, name("c"), name("s")), *_link_to(created, "not recorded")]
+    batch = span(name("b"), None, "mail", CONSUMER, trace_id=read, start_ns=1000, links=links, **QUEUE)
+    for rows in (spans, [*spans, batch, batch]):
+        found = link(table(*rows, batch)).calls.to_pylist()
+        queues = [(c["matched"], c["queue_ns"]) for c in found if c["callee"] == "mail"]
+        assert sorted(queues, key=str) == [("consumer", None), ("linked", 760), ("linked", 890), ("linked", None)]
 
 
 def test_link_to_the_parent_is_the_parents_call() -> None:

@@ -89,6 +89,7 @@ def told(links: Links) -> Counter[tuple[Any, ...]]:
         "client_span_id",
         "server_span_id",
         "queue_ns",
+        "critical_ns",
     ]
     return Counter(tuple(call[name] for name in names) for call in links.calls.to_pylist())
 
@@ -100,7 +101,8 @@ def test_equals_the_reference(rows: list[Row]) -> None:
     assert told(found) == expected.calls
     assert Counter((u["trace_id"], u["span_id"], u["reason"]) for u in found.unlinked.to_pylist()) == expected.unlinked
     visits = found.visits.to_pylist()
-    assert {(v["trace_id"], v["span_id"], v["kind"]): v["exclusive_ns"] for v in visits} == expected.exclusive_ns
+    for name in ("exclusive_ns", "critical_ns"):
+        assert {(v["trace_id"], v["span_id"], v["kind"]): v[name] for v in visits} == getattr(expected, name), name
 
 
 @fast

@@ -64,6 +64,7 @@ def test_edge_of_one_call() -> None:
         "server_count": 1,
         "missing_parents": 0,
         "timeouts": 0,
+        "critical_ns": 100,
         "caller_kind": "service",
         "client_duration": [{"bucket": bucket(100), "count": 1}],
         "server_duration": [{"bucket": bucket(60), "count": 1}],
