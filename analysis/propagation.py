@@ -44,11 +44,12 @@ def ways(candidates: Sequence[Candidate]) -> pd.DataFrame:
     """Return a row per step of the candidates' paths: source (nearer to the origin), target, weight.
 
     The weight is the summed probability of the candidates whose path takes the step; one without probability counts by
-    its place, 1/rank. Steps whose weight is 0 are left out. Paths to one symptom never form a circle.
+    its place, 1/rank. Beside the first, candidates below 1 % are left out. Paths to one symptom never form a circle.
     """
     rows = [
         (source, target, 1.0 / rank if candidate.probability is None else candidate.probability)
         for rank, candidate in enumerate(candidates, 1)
+        if rank == 1 or candidate.probability is None or candidate.probability >= 0.01
         for source, target in itertools.pairwise(candidate.path)
     ]
     frame = pd.DataFrame(rows, columns=["source", "target", "weight"]).astype({"weight": float})

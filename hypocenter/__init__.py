@@ -7,18 +7,21 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .evaluation import Evaluation, evaluate
     from .incident import RankedIncident
     from .session import Session, ingest, open
     from .tracer.window import Window
 
 __version__ = "0.1.0"
-__all__ = ["RankedIncident", "Session", "Window", "__version__", "ingest", "open"]
+__all__ = ["Evaluation", "RankedIncident", "Session", "Window", "__version__", "evaluate", "ingest", "open"]
 
 # Looked up on first use, so that `import hypocenter` loads nothing heavy.
 _HOME = {
+    "Evaluation": "evaluation",
     "RankedIncident": "incident",
     "Session": "session",
     "Window": "tracer.window",
+    "evaluate": "evaluation",
     "ingest": "session",
     "open": "session",
 }

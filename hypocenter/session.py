@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .analysis.case import Case
     from .analysis.ranker import Ranker
     from .analysis.ranking import Ranking
+    from .batch.sweep import Pass
     from .frames import Changes, Events, Metrics, Services, States, Symptoms, Traces
     from .graph.dependency_graph import DependencyGraph
     from .graph.diff import GraphDiff
@@ -322,6 +323,21 @@ class Session:
     ) -> Path:
         """Rank as `rank` does, write the page to ``path`` and return it."""
         return self.rank(at, since, until, baseline, symptom, ranker).report(path)
+
+    def batch(
+        self,
+        out: Path | str,
+        since: Period | None = None,
+        until: Moment | None = None,
+        ranker: str = "hypocenter",
+    ) -> Pass:
+        """Rank every incident of a window, by default of all, as `hypocenter batch` does; tables and a page in ``out``.
+
+        Hours that are done are not done again. What comes back has ``incidents`` (a frame) and ``page``.
+        """
+        from .batch.sweep import run
+
+        return run(self.store, Path(out), self._window(since, until), ranker)
 
     def _window(self, since: Period | None, until: Moment | None) -> Window | None:
         """Return the window said, None when nothing was; what is left open is the store's own end."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 from .errors import CaseError
 from .figures.heatmap import Region
 from .moments import moment_ns
+from .semconv import STATUS_ERROR
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -86,8 +87,6 @@ class Latency(_Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per span: start_ns, duration_ns, is_error."""
-        from .semconv import STATUS_ERROR
-
         frame = self.spans.select(["start_ns", "duration_ns", "status"]).to_pandas()
         return frame.assign(is_error=frame.pop("status") == STATUS_ERROR)
 
@@ -103,8 +102,11 @@ class Latency(_Shown):
         until: Moment | None = None,
         longer_than_s: float = 0.0,
         shorter_than_s: float = float("inf"),
+        error: bool | None = None,
     ) -> Contrast:
         """Return the spans of a region of the heatmap beside the others; what is left open reaches to the border.
+
+        ``error`` keeps of the region only what failed, or what did not.
 
         CaseError when nothing lies inside or nothing outside.
         """
@@ -112,9 +114,10 @@ class Latency(_Shown):
         since_ns = int(start.min(initial=2**62)) if since is None else moment_ns(since)
         until_ns = int(start.max(initial=-(2**62))) + 1 if until is None else moment_ns(until)
         region = Region(since_ns, until_ns, longer_than_s, shorter_than_s)
-        inside = (
-            (start >= since_ns) & (start < until_ns) & (took / 1e9 >= longer_than_s) & (took / 1e9 < shorter_than_s)
-        )
+        inside = (start >= since_ns) & (start < until_ns)
+        inside &= (took / 1e9 >= longer_than_s) & (took / 1e9 < shorter_than_s)
+        if error is not None:
+            inside &= (self.spans["status"].to_numpy() == STATUS_ERROR) == error
         if inside.all() or not inside.any():
             side = "outside" if inside.any() else "inside"
             raise CaseError(f"no span lies {side} the region, so there is nothing to compare; choose another")

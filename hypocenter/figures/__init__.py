@@ -4,6 +4,7 @@ from .evidence import evidence_bars
 from .graph_diff import diff_map
 from .heatmap import Region, contrast_bars, latency_heatmap
 from .icicle import icicle
+from .leaderboard import leaderboard
 from .look import restyle
 from .reliability import reliability_diagram
 from .sankey import propagation_sankey
@@ -20,6 +21,7 @@ __all__ = [
     "evidence_bars",
     "icicle",
     "latency_heatmap",
+    "leaderboard",
     "propagation_sankey",
     "reliability_diagram",
     "restyle",

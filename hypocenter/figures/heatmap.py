@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import NORMAL, SUSPECT, at, blank, plain, seconds
+from .look import NORMAL, SUSPECT, at, blank, nothing, plain, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def latency_heatmap(spans: pd.DataFrame, region: Region | None = None, title: st
     """
     figure = blank(430)
     if not len(spans):
-        return figure
+        return nothing(figure)
     starts = spans.start_ns.to_numpy(dtype=np.int64)
     # What took no time at all stands in the lowest row.
     took = np.log10(np.maximum(spans.duration_ns.to_numpy(dtype=float), 1e3) / 1e9)
@@ -95,7 +95,9 @@ def _counts(most: float) -> dict[str, object]:
 
 def _ticks(low: float, high: float) -> dict[str, object]:
     decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
-    return {"tickvals": [10.0**d for d in decades], "ticktext": [seconds(10.0**d) for d in decades]}
+    steps = (1, 2, 5) if high - low < 2 else (1,)
+    values = [step * 10.0**decade for decade in decades for step in steps]
+    return {"tickvals": values, "ticktext": [seconds(value) for value in values]}
 
 
 def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
@@ -110,7 +112,8 @@ def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
     top = contrast.head(most)
     names = [f"<b>{plain(r.attribute, 40)}</b> {plain(r.value, 48)}" for r in top.itertuples()]
     figure = blank(110 + 40 * max(len(top), 1))
-    for side, colour, pattern in (("inside", SUSPECT, ""), ("outside", NORMAL, "/")):
+    # Bars of a group are drawn from below.
+    for side, colour, pattern in (("outside", NORMAL, "/"), ("inside", SUSPECT, "")):
         figure.add_bar(
             x=top[side],
             y=names,
@@ -122,4 +125,6 @@ def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
         )
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
     figure.update_xaxes(range=[0, 1], tickformat=".0%", title={"text": "share of the spans"})
-    return figure.update_layout(barmode="group", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    return figure.update_layout(
+        barmode="group", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"}
+    )

@@ -52,4 +52,6 @@ def icicle(paths: pd.DataFrame, title: str | None = None) -> go.Figure:
         maxdepth=12,
         sort=True,
     )
+    # A name that does not fit is left out; the hover has it.
+    figure.update_layout(uniformtext={"minsize": 10, "mode": "hide"})
     return figure.update_layout(title={"text": plain(title, 200)} if title else None, margin_t=48 if title else 12)

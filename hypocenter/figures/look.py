@@ -37,6 +37,12 @@ def blank(height_px: int) -> go.Figure:
     return go.Figure().update_layout(template=name, height=height_px)
 
 
+def nothing(figure: go.Figure, text: str = "nothing to show") -> go.Figure:
+    """Return the figure with words in place of data, and without axes that would lie."""
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    return figure.add_annotation(text=text, xref="paper", yref="paper", x=0.5, y=0.5, showarrow=False)
+
+
 def restyle(figure: go.Figure, *, dark: bool) -> go.Figure:
     """Return a copy of a figure of ours, for light or for dark pages."""
     import plotly.graph_objects as go

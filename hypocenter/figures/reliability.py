@@ -12,24 +12,23 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-_Z = 1.96
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 
 
 def reliability_diagram(bins: pd.DataFrame) -> go.Figure:
-    """Return said probability against the share that was right, with 95 % Wilson intervals; honest is the diagonal.
+    """Return said probability against the share that was right, with 95 % intervals; honest is the diagonal.
 
     Parameters
     ----------
     bins
-        A row per ranker and bin: ``ranker``, ``said`` (mean probability), ``right`` (share), ``n`` (cases, over 0).
+        A row per ranker and bin: ``ranker``, ``said`` (mean probability), ``right`` (share) with its interval ``low``
+        and ``high``, ``n`` cases (`hypocenter.analysis.evaluation.tables.bins`).
     """
     figure = blank(420)
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="honest", line={"color": PALETTE[5], "dash": "dash"}, hoverinfo="skip"
     )
     for number, (ranker, part) in enumerate(bins.groupby("ranker", sort=False)):
-        low, high = _wilson(part.right.to_numpy(dtype=float), part.n.to_numpy(dtype=float))
         figure.add_scatter(
             x=part.said,
             y=part.right,
@@ -45,8 +44,8 @@ def reliability_diagram(bins: pd.DataFrame) -> go.Figure:
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": np.maximum(high - part.right, 0),
-                "arrayminus": np.maximum(part.right - low, 0),
+                "array": part.high - part.right,
+                "arrayminus": part.right - part.low,
                 "thickness": 1,
             },
             customdata=part.n,
@@ -55,10 +54,3 @@ def reliability_diagram(bins: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(range=[-0.03, 1.03], tickformat=".0%", title={"text": "what the ranking says of its first"})
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", title={"text": "share that was right"})
     return figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
-
-
-def _wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's score interval of a share of ``n``: it holds also for few cases and at 0 and 1."""
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return centre - half, centre + half

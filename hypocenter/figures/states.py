@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .look import NORMAL, SECOND, SUSPECT, blank, plain
+from .look import NORMAL, SECOND, SUSPECT, blank, nothing, plain
 from .timeline import add_marks
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ def state_timeline(
                 y=part.object.map(names),
                 orientation="h",
                 name=name,
-                marker={"color": colour, "pattern": {"shape": pattern}, "line": {"width": 1, "color": "#ffffff"}},
-                opacity=0.85,
+                marker={
+                    "color": colour,
+                    # The hatching lies on the colour, so that the words on it stay readable.
+                    "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#000000", "fgopacity": 0.25},
+                    "line": {"width": 1, "color": "#ffffff"},
+                },
                 text=part.state.map(plain),
                 textposition="inside",
                 insidetextanchor="start",
@@ -71,8 +75,12 @@ def state_timeline(
     figure.update_yaxes(categoryorder="array", categoryarray=[names[lane] for lane in lanes][::-1])
     figure.update_xaxes(type="date")
     add_marks(figure, marks or {})
+    if not lanes:
+        nothing(figure)
     left_out = f"{len(ordered) - len(lanes):,} quieter objects not shown" if len(ordered) > len(lanes) else None
     top_px = 48 + 14 * len(marks or {})
     figure.update_layout(barmode="overlay", bargap=0.3, margin_t=top_px, height=top_px + 80 + 26 * max(len(lanes), 1))
     figure.update_xaxes(title={"text": left_out} if left_out else None)
-    return figure.update_layout(legend={"orientation": "h", "y": -0.02, "yanchor": "top"}, margin_b=80)
+    return figure.update_layout(
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}, margin_b=80
+    )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.evaluation import figures
 from ..analysis.evaluation.calibration import Calibration, calibrate
 from ..analysis.evaluation.granularity import score_granularity
 from ..analysis.evaluation.scoring import Score, score_all
+from ..analysis.evaluation.tables import bins, board, by_accuracy
+from ..figures import leaderboard, reliability_diagram
 from .answer import name_of, percent
 from .environment import asset, policy
 from .html import pages
@@ -114,7 +115,7 @@ def _board(overall: Sequence[Score]) -> Drawing:
         "leaderboard",
         "Share of faults whose true origin each method names first, and among the first three.",
         "All methods over all cases",
-        figures.leaderboard(overall),
+        leaderboard(board(overall)),
         *_rows(overall),
     )
 
@@ -129,7 +130,7 @@ def _rows(scores: Sequence[Score]) -> tuple[tuple[str, ...], tuple[tuple[str, ..
             share(s.mrr, s.mrr_interval),
             *map(str, (s.n, s.no_origin, s.not_applicable, s.failed)),
         )
-        for s in figures.by_accuracy(scores)
+        for s in by_accuracy(scores)
     )
     return columns, rows
 
@@ -142,7 +143,7 @@ def _by_system(scores: Sequence[Score]) -> list[Table]:
 
 def _by_fault_type(predictions: Sequence[Prediction]) -> list[Table]:
     scores = [s for s in score_all(predictions, by="fault_type") if s.n]
-    rankers = [s.ranker for s in figures.by_accuracy([s for s in scores if s.group == "all"])]
+    rankers = [s.ranker for s in by_accuracy([s for s in scores if s.group == "all"])]
     groups: dict[str, dict[str, Score]] = {}
     for s in scores:
         groups.setdefault(s.group, {})[s.ranker] = s
@@ -164,9 +165,9 @@ def _levels(predictions: Sequence[Prediction]) -> Table:
 
 def _honest(row: Calibration) -> Drawing:
     caption = f"{row.ranker}: said and came true, {row.n} cases in {len(row.bins)} bins of equal mass"
-    bins = tuple((percent(said), f"{true:.0%}", str(n)) for said, true, n in row.bins)
+    rows = tuple((percent(said), f"{true:.0%}", str(n)) for said, true, n in row.bins)
     name = f"reliability-{row.ranker}"
-    return Drawing(name, caption, caption, figures.reliability(row), ("Said", "Came true", "Cases"), bins)
+    return Drawing(name, caption, caption, reliability_diagram(bins([row])), ("Said", "Came true", "Cases"), rows)
 
 
 def _calibration(rows: Sequence[Calibration]) -> Table:

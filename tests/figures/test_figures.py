@@ -11,6 +11,8 @@ import pytest
 import small_incident as small
 from rollup_tables import edge, graph, histogram
 
+from hypocenter.analysis.evaluation.calibration import Calibration
+from hypocenter.analysis.evaluation.tables import bins
 from hypocenter.figures import (
     Panel,
     Region,
@@ -134,7 +136,7 @@ def test_contrast_bars_show_both_sides_from_the_most_different_on() -> None:
     table = pd.DataFrame(
         {"attribute": ["db.name", "pod"], "value": ["a<b", "p"], "inside": [1, 0.5], "outside": [0, 0.2]}
     )
-    inside, outside = contrast_bars(table).data
+    outside, inside = contrast_bars(table).data
     assert (list(inside.x), list(outside.x)) == ([1, 0.5], [0, 0.2])
     assert list(inside.y) == ["<b>db.name</b> a&lt;b", "<b>pod</b> p"]
 
@@ -163,8 +165,7 @@ def test_sankey_runs_from_origins_to_the_symptom() -> None:
 
 
 def test_reliability_has_a_diagonal_and_wilson_intervals() -> None:
-    table = pd.DataFrame({"ranker": ["ours", "ours"], "said": [0.3, 0.9], "right": [0.0, 1.0], "n": [10, 10]})
-    honest, ours = reliability_diagram(table).data
+    honest, ours = reliability_diagram(bins([Calibration("ours", 20, ((0.3, 0.0, 10), (0.9, 1.0, 10)), 0.2, 0.1)])).data
     assert list(honest.x) == list(honest.y) == [0, 1]
     # Newcombe 1998: 0 of 10 is 0 to 0.2775.
     assert ours.error_y.array[0] == pytest.approx(0.2775, abs=1e-4)
