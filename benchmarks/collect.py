@@ -24,7 +24,7 @@ from hypocenter.tracer.otlp import PROTOBUF, encode_traces
 from hypocenter.tracer.otlp.decode import decode_protobuf
 from hypocenter.tracer.store import Store
 
-from .generate import span_tables
+from .generate import START_NS, span_tables
 from .measure import measure
 
 DESCRIPTION = "spans/s from OTLP/gRPC into the durable store, acknowledgement times, against decoding alone and Jaeger"
@@ -44,7 +44,7 @@ def run(seconds: int = 20, jaeger: str | None = None) -> dict[str, Any]:
         folder = Path(name)
         figures: dict[str, Any] = {"loads": {}}
         for batch, clients in _LOADS:
-            payload = _write(folder, batch)
+            payload = write_payload(folder, batch)
             limit = _decode_only(payload, batch, seconds)
             with _collectors(folder) as (ports, processes, store):
                 ours = _load(ports, processes, payload, batch, clients, seconds)
@@ -54,7 +54,7 @@ def run(seconds: int = 20, jaeger: str | None = None) -> dict[str, Any]:
                 with _jaeger(folder, jaeger) as (ports, processes, _):
                     ours["jaeger"] = _load(ports, processes, payload, batch, clients, seconds)
             figures["loads"][f"{batch} x {clients}"] = ours
-        payload = _write(folder, 512)
+        payload = write_payload(folder, 512)
         figures["growth_with_clients"] = {}
         with _collectors(folder) as (ports, processes, _):
             for clients in _GROWTH:
@@ -65,8 +65,9 @@ def run(seconds: int = 20, jaeger: str | None = None) -> dict[str, Any]:
     return figures
 
 
-def _write(folder: Path, spans: int) -> Path:
-    table = next(iter(span_tables(8192, batch_rows=8192))).slice(0, spans)
+def write_payload(folder: Path, spans: int, start_ns: int = START_NS) -> Path:
+    """Write a request of so many spans, grouped as an exporter groups them, and return its file."""
+    table = next(iter(span_tables(8192, batch_rows=8192, start_ns=start_ns))).slice(0, spans)
     path = folder / f"{spans}.pb"
     path.write_bytes(encode_traces(table.sort_by([("service", "ascending"), ("pod", "ascending")]), PROTOBUF))
     return path
