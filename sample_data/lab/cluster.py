@@ -78,7 +78,7 @@ class Cluster:
             wired = SERVICES.get(run.pod.service)
             self.configure(run, wired.config if wired else {})
             self.hurt(run, {})
-        self.names = stack.enter_context(NameServer(self.network.host, self.resolve)) if self.network.isolated else None
+        self.names = stack.enter_context(NameServer(self.network.host)) if self.network.isolated else None
         (folder / "resolv.conf").write_text(f"nameserver {self.network.host}\noptions timeout:1 attempts:2\n")
 
     def start(self, collector_url: str) -> None:
@@ -191,6 +191,11 @@ class Cluster:
                 self.kill(run, "OOMKilled", 1.0)
             elif run.due_s is None and not run.is_ready:
                 run.is_ready = self._answers(run)
+        self._tell_names()
+
+    def _tell_names(self) -> None:
+        if self.names is not None:
+            self.names.tell({name: self.resolve(name) for name in (*SERVICES, *SERVERS)})
 
     def _answers(self, run: Running) -> bool:
         ports = {DATABASE: 5432, CACHE: 6379, BROKER: 5672}
@@ -210,6 +215,7 @@ class Cluster:
         while waiting:
             for run in waiting:
                 run.is_ready = self._answers(run)
+            self._tell_names()
             waiting = [run for run in waiting if not run.is_ready]
             if waiting and (time.monotonic() > deadline or self.processes.exited()):
                 names = ", ".join(run.pod.name for run in waiting)

@@ -22,8 +22,10 @@ from hypocenter.tracer.source import Source
 from ..effect import Effect, measure, read_requests, to_label
 from ..processes import working_folder
 from ..recorder import add_case
+from . import node_packages
 from .lab import Lab
 from .network import may_use_namespaces
+from .places import places_of, without_places
 from .plan import Incident
 
 FOLDER = "recordings"
@@ -129,7 +131,9 @@ def save(lab: Lab, incident: Incident, times: Times, out: Path) -> dict[str, Any
         "paths": paths,
         **to_label(effects),
     }
-    _write(out / FOLDER / incident.case, {"spans": spans, "logs": logs, "series": series, "points": points})
+    places = places_of(lab.folder, node_packages.folder())
+    tables = {"spans": spans, "logs": logs, "series": series, "points": points}
+    _write(out / FOLDER / incident.case, {name: without_places(table, places) for name, table in tables.items()})
     add_case(out / "CASES.jsonl", label)
     lab.collector.forget(stop_ns - _LONGEST_TRACE_NS)
     return label
