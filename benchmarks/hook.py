@@ -40,7 +40,10 @@ _SLOWER_NS = 400_000_000
 def run(
     spans: int = 300_000, services: int = 1000, alerts: int = 2000, alerting: int = 300, seconds: float = 30.0
 ) -> dict[str, Any]:
-    """Return seconds from POST to notification, the share that was enriched, peak memory in bytes, and incidents."""
+    """Return seconds from POST to notification, the share that was enriched, incidents, and the cost.
+
+    ``peak_rss_bytes`` and ``cpu_s`` (during the storm) are of the hook and its worker together.
+    """
     with tempfile.TemporaryDirectory(prefix="hypocenter-benchmark-") as name:
         folder = Path(name)
         origin, hurt = _incident(folder / "store", spans, services)
@@ -51,7 +54,7 @@ def run(
             deadline = time.time() + 60
             while len(arrived) < alerts and time.time() < deadline:
                 time.sleep(0.1)
-            memory = peak.stop()
+            memory, cpu_s = peak.stop()
             incidents = httpx.get(f"{address}/incidents", headers={"Accept": "application/json"}, timeout=30).json()
     took = np.array([arrived[n][0] - at for n, at in sent.items() if n in arrived])
     enriched = [n for n in arrived if arrived[n][1]]
@@ -64,6 +67,7 @@ def run(
         "incidents": len(incidents),
         "origin_is_right": bool(incidents) and (incidents[0]["finding"]["origin"] or {}).get("service") == origin,
         "peak_rss_bytes": memory,
+        "cpu_s": cpu_s,
     }
 
 
@@ -118,7 +122,10 @@ async def _storm(address: str, firing: list[str], seconds: float) -> dict[int, f
         }
         body = {"version": "4", "status": "firing", "groupKey": f"{{}}:{number}", "alerts": [alert]}
         sent[number] = time.time()
-        (await client.post(f"{address}/alertmanager", json=body)).raise_for_status()
+        for _ in range(5):  # as Alertmanager does
+            with contextlib.suppress(httpx.TransportError):
+                (await client.post(f"{address}/alertmanager", json=body)).raise_for_status()
+                return
 
     async with httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=50)) as client:
         await asyncio.gather(*(post(client, number, service) for number, service in enumerate(firing)))
@@ -166,35 +173,43 @@ def _hook(folder: Path, forward: str) -> Iterator[tuple[str, subprocess.Popen[by
         try:
             while process.poll() is None:
                 try:
-                    if httpx.get(f"http://{listen}/readyz", timeout=5).json()["enrichment"]:
+                    ready = httpx.get(f"http://{listen}/readyz", timeout=5).json()
+                    if ready["enrichment"] and ready["names"]:
                         break
                 except httpx.HTTPError:
                     pass
                 time.sleep(0.1)
-            time.sleep(5)  # the names in the store are learnt
             yield f"http://{listen}", process
         finally:
             process.send_signal(signal.SIGTERM)
 
 
 class _Peak:
-    """The peak of the resident memory of a process and its children, looked at four times a second."""
+    """The peak of the resident memory of a process and its children, looked at four times a second, and their time."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._peak, self._stop = pid, 0, threading.Event()
+        self._seconds: dict[int, float] = {}
+        self._before = self._look()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def stop(self) -> int:
+    def stop(self) -> tuple[int, float]:
+        """Return the peak in bytes, and the processor time since the beginning in seconds."""
         self._stop.set()
         self._thread.join()
-        return self._peak
+        return self._peak, self._look() - self._before
 
     def _watch(self) -> None:
+        while not self._stop.wait(0.25):
+            self._look()
+
+    def _look(self) -> float:
         import psutil
 
-        leader = psutil.Process(self._pid)
-        while not self._stop.wait(0.25):
-            with contextlib.suppress(psutil.NoSuchProcess):  # a worker that is being replaced
-                family = [leader, *leader.children(recursive=True)]
-                self._peak = max(self._peak, sum(process.memory_info().rss for process in family))
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker that is being replaced
+            leader = psutil.Process(self._pid)
+            family = [leader, *leader.children(recursive=True)]
+            self._peak = max(self._peak, sum(process.memory_info().rss for process in family))
+            self._seconds |= {process.pid: sum(process.cpu_times()[:2]) for process in family}
+        return sum(self._seconds.values())

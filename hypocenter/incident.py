@@ -175,7 +175,7 @@ class RankedIncident:
 
     def report(self, path: Path | str) -> Path:
         """Write the self-contained page to ``path`` and return it."""
-        from .report import write_report
+        from .report.html import write_report
 
         return write_report(self.ranking, self.case, self.graph, path)
 
@@ -191,7 +191,7 @@ class RankedIncident:
     def __repr__(self) -> str:
         from rich.console import Console
 
-        from .report import to_text
+        from .report.text import to_text
 
         console = Console(width=100, color_system=None)
         with console.capture() as captured:
@@ -199,6 +199,6 @@ class RankedIncident:
         return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def _repr_html_(self) -> str:
-        from .report import to_card
+        from .report.html import to_card
 
         return to_card(self.ranking, self.case)

@@ -32,7 +32,7 @@ def demo(
     from rich.console import Console
 
     from .. import session
-    from ..report import to_text
+    from ..report.text import to_text
 
     recording = resources.files("hypocenter") / "demo_incident"
     if not recording.is_dir():

@@ -47,7 +47,7 @@ def rank(
     else:
         from rich.console import Console
 
-        from ..report import to_text
+        from ..report.text import to_text
 
         Console(highlight=False).print(to_text(incident.ranking, incident.case))
     if exit_code and incident.ranking.outcome == "ranked":

@@ -135,6 +135,7 @@ class Endpoints:
         state = {
             "journal": hook.journal is not None,
             "enrichment": hook.is_warm and bool(hook.config.sources),
+            "names": len(hook.enricher.known.services),
             "undelivered": len(hook.dispatcher.pending),
         }
         return JSONResponse(state, 200 if state["journal"] else 503)

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from opentelemetry.context import Context, get_current
+
 from hypocenter.errors import DeliveryError
 
 from .config import Retry
@@ -24,7 +26,9 @@ from .text import Enrichment
 
 _log = logging.getLogger(__name__)
 # Groups are spread over lanes: one is kept in order, and a slow answer holds up only its own lane.
-LANES = 8
+LANES = 32
+# Deliveries that may wait for the journal to note them; what a kill then makes come twice is no more.
+UNNOTED = 64
 # What is left of the deadline for the delivery itself.
 _RESERVE_S = 0.15
 
@@ -42,6 +46,8 @@ class Delivery:
     done: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
     went_untouched: bool = False
+    # It is made where the notification is received, of which its delivery is a part.
+    trace: Context = field(default_factory=get_current)
 
     @property
     def lane(self) -> int:
@@ -71,6 +77,8 @@ class Dispatcher:
         self._finished = finished
         self._lanes = {(name, lane): asyncio.Queue[Delivery]() for name in self.sinks for lane in range(LANES)}
         self._tasks: list[asyncio.Task[None]] = []
+        self._notes: set[asyncio.Task[None]] = set()
+        self._may_note = asyncio.Semaphore(UNNOTED)
         self._waiting: Counter[str] = Counter()
         self.pending: set[Delivery] = set()
         observe.gauge("queue", "Notifications that a receiver does not have yet, by sink", lambda: dict(self._waiting))
@@ -88,6 +96,7 @@ class Dispatcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._notes)
 
     def put(self, delivery: Delivery) -> None:
         """Queue a notification for the receivers that wait for it."""
@@ -102,8 +111,8 @@ class Dispatcher:
             delivery = await queue.get()
             try:
                 await self._deliver(sink, delivery)
-            except (DeliveryError, OSError) as error:
-                # Neither delivered nor noted: it stays in the journal and comes again at the next start.
+            except OSError as error:
+                # Neither delivered nor a dead letter: it stays in the journal and comes again at the next start.
                 _log.error("sink %s: %s", name, error)
                 delivery.failed = True
             except Exception:  # noqa: BLE001  a lane that ends would hold up its groups for ever
@@ -124,7 +133,7 @@ class Dispatcher:
         if failure is not None:
             await self._give_up(sink, entry, failure, added)
         elif outgoing is not None:
-            reason = await self._send(sink, outgoing, key)
+            reason = await self._send(sink, outgoing, key, delivery.trace)
             if reason is not None:
                 await self._give_up(sink, entry, reason, added)
             else:
@@ -132,7 +141,19 @@ class Dispatcher:
                 self._observe.count("delivered", sink=sink.name, how=how)
                 self._observe.time("notification", time.monotonic() - delivery.arrived, sink=sink.name)
         if self.journal is not None and entry.seq:
-            await self.journal.delivered(entry.seq, sink.name)
+            # The next of this lane need not wait for the disk.
+            await self._may_note.acquire()
+            task = asyncio.create_task(self._note(self.journal, entry.seq, sink.name))
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
+
+    async def _note(self, journal: Journal, seq: int, sink: str) -> None:
+        try:
+            await journal.delivered(seq, sink)
+        except DeliveryError as error:
+            _log.error("sink %s: %s; it is delivered and comes again at the next start", sink, error)
+        finally:
+            self._may_note.release()
 
     async def _enrichment(self, delivery: Delivery) -> Enrichment | None:
         """Wait for the enrichment, at most until the deadline."""
@@ -147,11 +168,11 @@ class Dispatcher:
             return None
         return delivery.enrichment.result()
 
-    async def _send(self, sink: Sink, outgoing: Outgoing, key: str) -> str | None:
+    async def _send(self, sink: Sink, outgoing: Outgoing, key: str, trace: Context) -> str | None:
         """Return None once it is delivered, else why it was given up."""
         wait_s, end = self._retry.first, time.monotonic() + self._retry.give_up
         while True:
-            with self._observe.span("deliver", {"hypocenter.sink": sink.name}):
+            with self._observe.span("deliver", {"hypocenter.sink": sink.name}, trace):
                 attempt = await self._outward.attempt(sink, outgoing, key)
             self._observe.count("attempts", sink=sink.name, outcome=attempt.outcome)
             if attempt.outcome == "delivered":

@@ -27,7 +27,7 @@ _NAMES_TIMEOUT_S = 30.0
 _NAMES_ASK_S = 2.0
 # The first look must be over within the deadline: fewer spans, and servers have a share of it. Then there is time.
 _FIRST_SPANS, _ASK_SHARE = 60_000, 0.4
-_THOROUGH = {"most_spans": 200_000, "ask_s": 15.0}
+_THOROUGH = {"most_spans": 200_000, "ask_s": 5.0}
 # A ranking this old is made anew when the incident speaks again, while the notification waits for at most _CONFIRM_S.
 _CONFIRM_AFTER_S, _CONFIRM_S = 30.0, 1.0
 # An alert may come when its incident is seconds old and hardly to be seen: looked at again that long after.
@@ -45,7 +45,7 @@ class Workers(Protocol):
 
 
 class Enricher:
-    """Decides what to say; one ranking runs at a time, and what arrives meanwhile waits to see whether it fits."""
+    """Decides what to say; what arrives while an incident is opened or widened waits to see whether it fits."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Enricher:
         self.incidents = incidents
         self.known = Known()
         self._known_at = -_NAMES_KEPT_S
-        self._opening: asyncio.Task[Incident] | None = None
+        self._ranking: asyncio.Task[Any] | None = None
         self._confirming: dict[str, asyncio.Task[str]] = {}
         self._failed_at = -_PAUSE_AFTER_FAILURE_S
         self._background: set[asyncio.Task[Any]] = set()
@@ -88,32 +88,28 @@ class Enricher:
         """Return the incident of a notification, perhaps a new one; None when no ranking can be had."""
         begin = time.monotonic()
         while (incident := self.incidents.match(note, services, time.time_ns())) is None:
-            mine = self._opening is None or self._opening.done()
-            if mine and time.monotonic() - self._failed_at < _PAUSE_AFTER_FAILURE_S:
-                self._observe.count("enrichments", outcome="paused")
-                return None
-            if mine:
-                self._opening = asyncio.create_task(self._open(note, services))
-            opening = self._opening
-            assert opening is not None
-            await asyncio.wait({opening})
-            try:
-                opened = opening.result()
-            except RankerError as error:
-                self._observe.count("enrichments", outcome="failed")
-                if mine:
-                    _log.warning("not enriched: %s", error)
-                return None
-            if mine:
-                return opened
             if time.monotonic() - begin > self._config.ranking_timeout:
                 self._observe.count("enrichments", outcome="crowded out")
+                return None
+            if self._ranking is not None and not self._ranking.done():
+                await asyncio.wait({self._ranking})  # what it finds may be what this tells of
+                continue
+            if time.monotonic() - self._failed_at < _PAUSE_AFTER_FAILURE_S:
+                self._observe.count("enrichments", outcome="paused")
+                return None
+            mine = self._ranking = asyncio.create_task(self._open(note, services))
+            await asyncio.wait({mine})
+            try:
+                return mine.result()
+            except RankerError as error:
+                self._observe.count("enrichments", outcome="failed")
+                _log.warning("not enriched: %s", error)
                 return None
         return incident
 
     async def close(self) -> None:
         """End what runs in the background."""
-        running = [*self._background, *self._confirming.values(), *([self._opening] if self._opening else [])]
+        running = [*self._background, *self._confirming.values(), *([self._ranking] if self._ranking else [])]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -153,7 +149,10 @@ class Enricher:
             finding["not_checked"] = [*finding["not_checked"], f"alert's rule: {search.note}"]
         incident = self.incidents.open(name, note, search.at_ns, symptom, finding, time.time_ns())
         incident.note(summary_of(finding), time.time_ns())
-        self._run(self._look_again(incident, note))
+        at_once = None
+        if finding["is_partial"]:  # it may reach further than what was seen of it
+            at_once = self._ranking = asyncio.create_task(self._rank_again(incident))
+        self._run(self._look_again(incident, note, at_once))
         return incident
 
     async def _rank(self, name: str, place: dict[str, Any]) -> dict[str, Any]:
@@ -197,14 +196,15 @@ class Enricher:
         self._observe.count("enrichments", outcome="update")
         return self._enrichment(incident, "update", summary, doubts)
 
-    async def _look_again(self, incident: Incident, note: Notification) -> None:
+    async def _look_again(self, incident: Incident, note: Notification, at_once: asyncio.Task[str] | None) -> None:
         """Rank a young incident again, and correct what was said of it."""
         said = 1
-        for seconds in LOOK_AGAIN_S:
+        for seconds in [*([0.0] if at_once else []), *LOOK_AGAIN_S]:
             await asyncio.sleep(seconds)
             if incident.resolved_ns is not None:
                 return
-            if await self._rank_again(incident) == "changed":
+            again, at_once = at_once or asyncio.create_task(self._rank_again(incident)), None
+            if await again == "changed":
                 said += 1
                 summary = f"Changed: {summary_of(incident.finding or {})}"
                 incident.note(summary, time.time_ns())

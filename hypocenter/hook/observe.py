@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
@@ -78,9 +79,11 @@ class Observe:
         self._meter.create_observable_gauge(f"hypocenter_hook_{name}", [observe], description=text)
 
     @contextlib.contextmanager
-    def span(self, name: str, attributes: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Record a span of the hook's own work; an exception inside is kept in it."""
-        with self._tracer.start_as_current_span(name, attributes=dict(attributes or {})) as span:
+    def span(
+        self, name: str, attributes: Mapping[str, Any] | None = None, within: Context | None = None
+    ) -> Iterator[Any]:
+        """Record a span of the hook's own work, by default below the current one; an exception inside is kept in it."""
+        with self._tracer.start_as_current_span(name, within, attributes=dict(attributes or {})) as span:
             yield span
 
     def to_text(self) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,6 +96,8 @@ class Pool:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_BYTES,
+            # Arenas of many threads keep what a ranking has freed.
+            env=os.environ | {"MALLOC_ARENA_MAX": "2"},
         )
         self._pids.add(process.pid)
         assert process.stdin is not None

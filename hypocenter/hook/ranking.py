@@ -49,7 +49,8 @@ def rank(**place: Any) -> dict[str, Any]:
     CaseError
         There is no ranking: telemetry does not reach the time of the alert, or shows nothing of it.
     """
-    return finding(*_ranked(**place))
+    case, ranking = _ranked(**place)
+    return finding(case, ranking) | {"is_partial": bool(case.not_read)}
 
 
 def _ranked(**place: Any) -> tuple[Case, Ranking]:
@@ -68,8 +69,7 @@ def _ranked(**place: Any) -> tuple[Case, Ranking]:
 
 def finding(case: Case, ranking: Ranking) -> dict[str, Any]:
     """Return what notifications say of a ranking, as plain values."""
-    from ..report import answer
-    from ..report.answer import doubts, name_of, percent, runners_up
+    from ..report.answer import answer, doubts, name_of, percent, runners_up
 
     told = answer(ranking, case)
     first = ranking.candidates[0] if ranking.candidates else None

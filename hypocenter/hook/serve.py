@@ -15,6 +15,8 @@ from .config import Config
 from .hook import Hook
 
 _SHUTDOWN_S = 10
+# Longer than senders keep connections: one that is closed just as a notification is sent on it is an error there.
+_KEEP_ALIVE_S = 120
 
 
 def serve(config: Config) -> None:
@@ -44,6 +46,7 @@ def serve(config: Config) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         lifespan="on",
         **tls,
     )

@@ -27,27 +27,32 @@ _MODULES: Final = {
 }
 _AT_ONCE: Final = 4
 _LOOK_S: Final = 0.05
+_MUCH_S, _REST_S = 5.0, 60.0
+
+_rests: dict[str, float] = {}  # by kind, until when it is not asked
 
 
 class Asking:
     """Begins to ask ``servers`` (by kind, the sections of `hypocenter.hook.config.Config`) for the rows of a window.
 
     An answer counts when it is whole within ``budget_s``: of half an answer one could not tell what is missing because
-    it broke from what had no time to come.
+    it broke from what had no time to come. Who had much time and did not answer is left alone for a minute.
     """
 
     def __init__(self, servers: Mapping[str, Any], window: Window, budget_s: float) -> None:
         self._budget_s = budget_s
         self._end = time.monotonic() + budget_s
         self._answers: queue.SimpleQueue[tuple[str, Batch | str]] = queue.SimpleQueue()
-        self._servers = tuple(servers)
-        for kind, section in servers.items():
+        now = time.monotonic()
+        self._servers = {kind: section for kind, section in servers.items() if now >= _rests.get(kind, now)}
+        self._missing = {kind: "did not answer a moment ago" for kind in servers if kind not in self._servers}
+        for kind, section in self._servers.items():
             # A server that hangs must keep neither the answer nor the end of the process waiting.
             threading.Thread(target=self._ask, args=(kind, section, window), daemon=True).start()
 
     def result(self) -> tuple[Batch, list[str]]:
         """Return the rows that came in time, masked as a store would have them, and why the others did not."""
-        missing = dict.fromkeys(self._servers, f"no whole answer within {self._budget_s:.2g} s")
+        late = dict.fromkeys(self._servers, f"no whole answer within {self._budget_s:.2g} s")
         batches = []
         for _ in self._servers:
             try:
@@ -55,11 +60,13 @@ class Asking:
             except queue.Empty:
                 break
             if isinstance(answer, str):
-                missing[kind] = answer
+                self._missing[kind] = answer
             else:
-                del missing[kind]
                 batches.append(answer)
-        return concat(batches), [f"{kind}: {why}" for kind, why in missing.items()]
+            del late[kind]
+        if self._budget_s >= _MUCH_S:
+            _rests.update(dict.fromkeys(late, time.monotonic() + _REST_S))
+        return concat(batches), [f"{kind}: {why}" for kind, why in (late | self._missing).items()]
 
     def _ask(self, kind: str, section: Any, window: Window) -> None:
         try:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .traffic import change, metric_change
-
 if TYPE_CHECKING:
     from ..analysis.case import Case
     from ..analysis.ranking import Candidate, Evidence, Ranking
@@ -209,6 +207,8 @@ def _since(candidate: Candidate, case: Case | None) -> str:
 
 
 def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case | None) -> tuple[Step, ...]:
+    from .traffic import change, metric_change
+
     callee, caller = subject(first)
     split = None if case is None else split_ns(ranking, case)
 

@@ -80,12 +80,13 @@ class Receiver:
 
 
 class Workers:
-    """Ranks the small incident without a process; ``before`` runs first and may wait or raise."""
+    """Ranks the small incident without a process; ``gate`` lets it wait, ``failure`` raise."""
 
     def __init__(self, **changes: Any) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.answer = finding(small.case(), small.ranking()) | changes
+        self.answer = finding(small.case(), small.ranking()) | {"is_partial": False} | changes
         self.gate: asyncio.Event | None = None
+        self.before_gate = 0  # rankings that do not wait
         self.failure: str | None = None
 
     async def ask(self, _urgency: int, kind: str, arguments: dict[str, Any], _timeout_s: float) -> dict[str, Any]:
@@ -93,7 +94,7 @@ class Workers:
         if kind == "known":
             names = ["web", "checkout", "payment", "catalog", "billing"]
             return {"services": names, "pods": {"payment-7d4b9c-x2x9z": "payment"}, "nodes": {"n1": names}}
-        if kind == "rank" and self.gate is not None:
+        if kind == "rank" and self.gate is not None and len(self.ranked) > self.before_gate:
             await self.gate.wait()
         if self.failure is not None:
             raise RankerError(self.failure)

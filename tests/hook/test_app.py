@@ -129,7 +129,7 @@ def test_metrics_and_readiness_tell_what_happened(tmp_path: Path) -> None:
         return (await client.get("/metrics")).text, (await client.get("/readyz")).json()
 
     text, ready = ask(tmp_path, steps)
-    assert ready == {"journal": True, "enrichment": True, "undelivered": 0}
+    assert ready == {"journal": True, "enrichment": True, "names": 5, "undelivered": 0}
     scope = 'otel_scope_name="hypocenter.hook",otel_scope_schema_url="",otel_scope_version=""'
     lines = text.splitlines()
     assert f'hypocenter_hook_received_total{{{scope},source="alertmanager"}} 1.0' in lines

@@ -206,3 +206,26 @@ def test_an_end_that_comes_while_the_first_ranking_goes_on_is_not_forgotten(tmp_
             return incident.resolved_ns
 
     assert asyncio.run(whole()) is not None
+
+
+def test_an_incident_that_was_seen_in_part_is_looked_at_at_once_and_what_arrives_meanwhile_may_fit(
+    tmp_path: Path,
+) -> None:
+    workers, receiver = hooks.Workers(is_partial=True, related=["web", "payment"]), hooks.Receiver()
+
+    async def whole() -> list[list[str]]:
+        async with hooks.hook(tmp_path, receiver, workers) as hook:
+            await hooks.learnt(hook)
+            workers.gate, workers.before_gate = asyncio.Event(), 1
+            await hook.receive(hooks.body(hooks.alert("web")), "alertmanager")
+            while not receiver.requests:
+                await asyncio.sleep(0.005)
+            await hook.receive(hooks.body(hooks.alert("catalog")), "alertmanager")
+            workers.answer |= {"related": ["web", "payment", "catalog"]}
+            workers.gate.set()
+            await hooks.settled(hook)
+            return [incident.services for incident in hook.enricher.incidents]
+
+    assert asyncio.run(whole()) == [["web", "catalog"]]
+    assert receiver.summaries == [FIRST, f"Now also catalog: same incident, {ORIGIN}"]
+    assert workers.ranked == ["web", "web"]

@@ -168,3 +168,14 @@ def test_an_api_server_that_is_gone_is_named(store: str, tmp_path: Path) -> None
     (told,) = case.not_read
     assert told.startswith("kubernetes: ")
     assert "refused" in told
+
+
+def test_who_had_much_time_and_did_not_answer_is_left_alone_for_a_while(
+    store: str, hanging: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hypocenter.hook.servers._MUCH_S", 0.2)
+    monkeypatch.setattr("hypocenter.hook.servers._rests", {})
+    sources = {"store": store, "tempo": hanging}
+    told = [case_at(sources, small.ALERT_NS, NOW_NS, "web", **MANY, ask_s=s).not_read for s in (0.1, 0.2, 0.1)]
+    late = ["tempo: no whole answer within 0.1 s", "tempo: no whole answer within 0.2 s"]
+    assert told == [(late[0],), (late[1],), ("tempo: did not answer a moment ago",)]

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from hypocenter.analysis.case import Case
 from hypocenter.analysis.ranking import Candidate, Evidence, Ranking
-from hypocenter.report import answer, to_card, to_text
-from hypocenter.report.answer import Step
+from hypocenter.report.answer import Step, answer
+from hypocenter.report.html import to_card
+from hypocenter.report.text import to_text
 
 NO_RANKING = Ranking("hypocenter", "no-origin")
 
