@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
+from .bad_visits import BadVisits, bad_visits
 from .case import Case
 from .evidence.finding import Evidence as Kind
 from .evidence.finding import Told
@@ -16,6 +17,7 @@ from .ranking import Candidate, Evidence
 
 # A state or change of an object is a cause; what telemetry shows is its effect. So is a resource that is used up.
 _CAUSES, _CAUSE_NATS = ("kubernetes", "saturation"), 1.0
+_LOOK_CLOSER = 0.1  # from this probability on, its visits are told apart
 _AGAINST = 0.05  # nats; below it a kind of evidence found nothing about a candidate
 
 
@@ -23,6 +25,7 @@ _AGAINST = 0.05  # nats; below it a kind of evidence found nothing about a candi
 class Candidates:
     """What all candidates of one case are made of."""
 
+    case: Case
     services: list[str]
     kinds: list[Kind]
     posterior: Posterior
@@ -35,7 +38,7 @@ class Candidates:
         cls, case: Case, services: list[str], kinds: list[Kind], posterior: Posterior, symptom: str | None
     ) -> Candidates:
         """Gather what the candidates' words need."""
-        return cls(services, kinds, posterior, Propagation(case, symptom), virtual_kinds(case), _only_pods(case))
+        return cls(case, services, kinds, posterior, Propagation(case, symptom), virtual_kinds(case), _only_pods(case))
 
     def make(self, i: int) -> Candidate:
         """Return the candidate of the service at index ``i``."""
@@ -56,27 +59,47 @@ class Candidates:
         strongest = told[0][2] if told else None
         first = causes.get("kubernetes", strongest)
         entity, entity_kind = (first.entity, first.entity_kind) if first else (service, "service")
+        probability = float(posterior.probability[i])
+        closer = bad_visits(self.case, service, split) if told and probability >= _LOOK_CLOSER else None
         if entity_kind == "service":
-            entity_kind = self.virtual.get(entity, entity_kind)
+            entity, entity_kind = _named_by(closer) or (entity, self.virtual.get(entity, entity_kind))
         shown = causes.get("saturation", first)
         return Candidate(
             entity,
             entity_kind,
             service,
-            float(posterior.probability[i]),
+            probability,
             (first.onset_ns or split.onset_ns) if first else None,
             float(posterior.score[i]),
             found,
             against,
             self.ways.path(service),
-            pod=self._pod(service, [what for _, _, what in told]),
-            operation=strongest.operation if strongest else None,
+            pod=self._pod(service, [what for _, _, what in told], closer),
+            operation=_operation(strongest, closer),
             indicator=shown.indicator if shown else None,
+            where=closer.text if closer else None,
         )
 
-    def _pod(self, service: str, told: list[Told]) -> str | None:
+    def _pod(self, service: str, told: list[Told], closer: BadVisits | None) -> str | None:
+        if closer is not None and closer.dimension == "pod":
+            return closer.value
         named = next((what.entity for what in told if what.entity_kind == "pod"), None)
         return named or self.only_pod.get(service)
+
+
+def _named_by(closer: BadVisits | None) -> tuple[str, str] | None:
+    """Return the entity and kind that a contrast names: what was rolled out, or the one pod that is bad."""
+    if closer is None:
+        return None
+    if closer.dimension == "version" and closer.is_new:
+        return f"{closer.service} {closer.value}", "change"
+    return (closer.value, "pod") if closer.dimension == "pod" else None
+
+
+def _operation(strongest: Told | None, closer: BadVisits | None) -> str | None:
+    if closer is not None and closer.dimension == "operation":
+        return closer.value
+    return strongest.operation if strongest else None
 
 
 def _only_pods(case: Case) -> dict[str, str]:

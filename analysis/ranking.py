@@ -31,8 +31,8 @@ class Candidate:
     """A possible origin: ``entity`` (an edge is ``a -> b``), its kind and the service that it belongs to.
 
     ``pod`` is the one that evidence names, else the only one that the service has; ``operation`` the one that the
-    strongest evidence points at; ``indicator`` what shows it (cpu, memory, latency, network, error, code, ...). None
-    where nothing tells.
+    strongest evidence points at; ``indicator`` what shows it (cpu, memory, latency, network, error, code, ...);
+    ``where`` says which of its visits are bad and which are not. None where nothing tells.
     """
 
     entity: str
@@ -47,6 +47,7 @@ class Candidate:
     pod: str | None = None
     operation: str | None = None
     indicator: str | None = None
+    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

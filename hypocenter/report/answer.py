@@ -43,6 +43,7 @@ _COMMANDS = {
     "pod": ("kubectl describe pod {name}", "kubectl logs {name} --previous --tail=100"),
     "node": ("kubectl describe node {name}",),
     "service": ("kubectl rollout history deployment {name}", "kubectl logs deployment/{name} --since=1h --tail=200"),
+    "change": ("kubectl rollout history deployment {name}",),
     "operation": ("kubectl logs deployment/{name} --since=1h --tail=200",),
 }
 
@@ -63,6 +64,7 @@ class Answer:
     headline: str
     certainty: str
     since: str
+    where: str  # in the service, empty where nothing tells
     onset_ns: int | None
     symptom: str | None
     steps: tuple[Step, ...]
@@ -77,17 +79,19 @@ def answer(ranking: Ranking, case: Case | None = None) -> Answer:
     if ranking.outcome in ("failed", "not-applicable"):
         reason = ranking.error or "it gave no reason"
         what = "failed" if ranking.outcome == "failed" else "cannot judge this incident"
-        return Answer(f"No answer: {ranking.ranker} {what}", reason, "", None, symptom, (), (), ())
+        return Answer(f"No answer: {ranking.ranker} {what}", reason, "", "", None, symptom, (), (), ())
     if first is None:
-        return Answer("No clear origin", "no candidate stands out", "", None, symptom, (), (), ())
+        return Answer("No clear origin", "no candidate stands out", "", "", None, symptom, (), (), ())
     since = _since(first, case)
     if ranking.outcome == "no-origin":
         certainty = "the evidence is too weak to name one; the candidates below are only an order"
-        return Answer("No clear origin", certainty, since, first.onset_ns, symptom, (), _look_at(first)[:1], ())
+        return Answer("No clear origin", certainty, since, "", first.onset_ns, symptom, (), _look_at(first)[:1], ())
     headline = f"{name_of(first)} is {_adverb(first)} the origin"
     steps = _steps(ranking, first, symptom, case)
     commands = () if case is None else _commands(first, case)
-    return Answer(headline, certainty_of(ranking), since, first.onset_ns, symptom, steps, _look_at(first), commands)
+    return Answer(
+        headline, certainty_of(ranking), since, _where(first), first.onset_ns, symptom, steps, _look_at(first), commands
+    )
 
 
 def name_of(candidate: Candidate) -> str:
@@ -184,6 +188,12 @@ def subject(candidate: Candidate) -> tuple[str, str | None]:
     if candidate.kind in ("database", "cache", "messaging", "external"):
         return candidate.entity, None
     return candidate.service, None
+
+
+def _where(candidate: Candidate) -> str:
+    if candidate.where:
+        return candidate.where
+    return f"in {candidate.operation}" if candidate.operation else ""
 
 
 def _adverb(candidate: Candidate) -> str:

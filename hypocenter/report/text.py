@@ -33,6 +33,8 @@ def to_text(ranking: Ranking, case: Case | None = None) -> Group:
     _add(rows, "how sure" if named else "because", certainty_of(ranking) if named else told.certainty)
     if answered:
         _add(rows, "when", told.since)
+        if told.where:
+            _add(rows, "where in it", told.where)
         for step in told.steps:
             _add(rows, step.role.lower(), f"{step.entity}: {step.fact}")
         if named:
