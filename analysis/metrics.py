@@ -47,14 +47,17 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
         known = pc.and_(known, pc.greater_equal(points["time_ns"], start_ns))
     if end_ns is not None:
         known = pc.and_(known, pc.less(points["time_ns"], end_ns))
-    points = points.select(["series_id", "time_ns", "value"]).filter(known)
+    points = points.select(["series_id", "time_ns", "value"])
+    # A filter copies; there may be tens of millions of points.
+    if not pc.all(known, skip_nulls=False).as_py():
+        points = points.filter(known)
     ids, code = _codes(points["series_id"])
     columns = ["series_id", "name", "kind", "temporality", "monotonic", "service", "pod", "node", "peer"]
     listing = series.select(columns).to_pandas().drop_duplicates("series_id")
     listing = listing[listing.series_id.isin(ids)].sort_values("series_id").reset_index(drop=True)
     if not points.num_rows:
         return Metrics(np.empty((0, 0)), np.empty(0, "i8"), listing)
-    row = pd.Index(listing.series_id).get_indexer(pd.Index(ids))[code]
+    row = pd.Index(listing.series_id).get_indexer(pd.Index(ids)).astype("i4")[code]
     time, value = points["time_ns"].to_numpy(), points["value"].to_numpy()
     step = _step(code, time, len(ids))
     if (row < 0).any():
@@ -66,7 +69,7 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
     if last - first > 200_000:  # sparse outliers in time: keep only the steps that hold data
         grid, column = np.unique(bucket, return_inverse=True)
     else:
-        grid, column = np.arange(first, last + 1), bucket - first
+        grid, column = np.arange(first, last + 1), (bucket - first).astype("i4")
     values = np.full((len(listing), len(grid)), np.nan)
     values[row, column] = value
     if np.isfinite(values).sum() < len(value):  # some share a cell: the later one is written last
@@ -93,9 +96,12 @@ def _codes(ids: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
     encoded = ids.combine_chunks() if pa.types.is_dictionary(ids.type) else ids.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    names, code = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False).astype("i8")
-    used = np.bincount(code, minlength=len(names)) > 0
-    return names.filter(pa.array(used)).to_pylist(), (np.cumsum(used) - 1)[code]
+    names, code = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    used = np.zeros(len(names), bool)
+    used[code] = True
+    if not used.all():
+        names, code = names.filter(pa.array(used)), (np.cumsum(used, dtype="i4") - 1)[code]
+    return names.to_pylist(), code
 
 
 def _step(code: np.ndarray, time: np.ndarray, n: int) -> int:
