@@ -76,6 +76,14 @@ class GraphDiff:
         return self.table[self.table["change"] == change].reset_index(drop=True)
 
     @property
+    def effects(self) -> pd.DataFrame:
+        """After / before of each edge (of ``error_ratio`` the difference), a column a measure, the slowest first."""
+        both = self._with("changed")
+        wide = both.pivot(index=["source", "target"], columns="measure", values="effect")
+        wide = wide.reindex(columns=list(LEAST_EFFECT)).rename_axis(columns=None)
+        return wide.sort_values("client_p50_s", ascending=False, kind="stable")
+
+    @property
     def told(self) -> pd.DataFrame:
         """The rows worth telling, with ``text``: what appeared, vanished or changed significantly."""
         parts = {name: getattr(self, name) for name in ("appeared", "vanished", "changed")}

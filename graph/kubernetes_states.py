@@ -66,11 +66,17 @@ def _pod(pod: Object) -> tuple[str, bool] | None:
     if phase in ("Succeeded", "Failed"):
         return str(pod.status.get("reason") or phase), phase == "Failed"
     ready = pod.condition("Ready").get("status")
+    counts = [c.get("restartCount") for c in containers]
+    restarts = sum(int(count) for count in counts if isinstance(count, int | float))
+    told = f", {restarts} restarts" if restarts > 1 else ", 1 restart" if restarts else ""
     if ready == "True":
-        return "ready", False
-    if phase == "Running":
-        return "not ready", True
-    return None if not phase else (str(phase), phase != "Running")
+        return f"ready{told}", False
+    if phase == "Running" or ready == "False":
+        return f"not ready{told}", True
+    if phase:
+        return f"{phase}{told}", True
+    # Metrics may tell of restarts alone.
+    return (f"known{told}", bool(restarts)) if counts else None
 
 
 def _node(node: Object) -> tuple[str, bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,11 +174,16 @@ class RankedIncident:
         """Return the waterfalls of a bad trace since the onset and a usual one before; CaseError without them."""
         return self._drawing("trace-bad"), self._drawing("trace-good")
 
-    def report(self, path: Path | str) -> Path:
-        """Write the self-contained page to ``path`` and return it."""
-        from .report.html import write_report
+    def report(self, path: Path | str, links: Mapping[str, str] | None = None) -> Path:
+        """Write the self-contained page to ``path`` and return it.
 
-        return write_report(self.ranking, self.case, self.graph, path)
+        ``links`` are URL templates by name, into Jaeger or Grafana say (`hypocenter.report.links.KNOWN` may stand in
+        braces); ValueError for one that cannot be filled in.
+        """
+        from .report.html import write_report
+        from .report.links import checked
+
+        return write_report(self.ranking, self.case, self.graph, path, checked(links or {}))
 
     def _drawing(self, name: str) -> go.Figure:
         from .report.sections import build

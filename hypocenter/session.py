@@ -320,9 +320,10 @@ class Session:
         baseline: Period | None = None,
         symptom: str | None = None,
         ranker: str = "hypocenter",
+        links: Mapping[str, str] | None = None,
     ) -> Path:
-        """Rank as `rank` does, write the page to ``path`` and return it."""
-        return self.rank(at, since, until, baseline, symptom, ranker).report(path)
+        """Rank as `rank` does, write the page to ``path`` and return it; ``links`` as in `RankedIncident.report`."""
+        return self.rank(at, since, until, baseline, symptom, ranker).report(path, links)
 
     def batch(
         self,

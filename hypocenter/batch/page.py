@@ -52,7 +52,9 @@ def _counts(incidents: pd.DataFrame) -> str:
     if not n:
         return "No incident was felt"
     named = int((incidents.outcome == "ranked").sum())
-    return f"{n} incident{'s' if n > 1 else ''}, the origin of {named if named < n else 'each'} named"
+    if n == 1:
+        return f"1 incident, its origin {'named' if named else 'not clear'}"
+    return f"{n} incidents, the origin of {named if named < n else 'each'} named"
 
 
 def _incident(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .export import export
 from .graph import graph
 from .hook import hook
 from .ingest import ingest
+from .investigate import investigate
 from .kube import changes, cluster
 from .pull import pull
 from .rank import rank
@@ -38,6 +39,7 @@ for command in (
     doctor,
     rank,
     report,
+    investigate,
     batch,
     export,
     evaluate,

@@ -20,14 +20,24 @@ def report(
     baseline_until: BaselineUntil = None,
     symptom: Symptom = None,
     ranker: RankerName = "hypocenter",
+    link: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=URL into Jaeger, Grafana, ..., with {trace_id}, {service} or {start_ms}; repeat."),
+    ] = None,
 ) -> None:
     """Write the report of an incident: the answer, its evidence, map, timelines and traces, and what was not checked.
 
     The file asks the network for nothing; it can be mailed, archived, and opened anywhere.
     """
+    from ..report.links import parse_links
+
+    try:
+        links = parse_links(link or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--link") from error
     incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
     try:
-        written = incident.report(out)
+        written = incident.report(out, links)
     except OSError as error:
         raise typer.BadParameter(f"cannot write {out}: {error.strerror}", param_hint="--out") from error
     typer.echo(str(written))

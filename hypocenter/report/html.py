@@ -6,6 +6,7 @@ is listed in the head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,23 +26,31 @@ _CARD_CANDIDATES = 5
 _PAGE_CANDIDATES = 6
 
 
-def write_report(ranking: Ranking, case: Case, graph: DependencyGraph | None, path: Path | str) -> Path:
+def write_report(
+    ranking: Ranking,
+    case: Case,
+    graph: DependencyGraph | None,
+    path: Path | str,
+    links: Mapping[str, str] | None = None,
+) -> Path:
     """Write the page to ``path`` and return it; an existing file is replaced."""
     target = Path(path)
-    target.write_text(to_html(ranking, case, graph), encoding="utf-8")
+    target.write_text(to_html(ranking, case, graph, links), encoding="utf-8")
     return target
 
 
-def to_html(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) -> str:
+def to_html(
+    ranking: Ranking, case: Case, graph: DependencyGraph | None = None, links: Mapping[str, str] | None = None
+) -> str:
     """Return the page: one HTML text of about 5 MB (plotly.js is in it), the same for the same input.
 
-    Without a ``graph`` the service map is left out.
+    Without a ``graph`` the service map is left out. ``links`` are URL templates (`hypocenter.report.links`).
     """
     from plotly.offline import get_plotlyjs
 
     from .. import __version__
 
-    drawn = build(ranking, case, graph)
+    drawn = build(ranking, case, graph, links)
     scripts = [get_plotlyjs(), asset("report.js")] if drawn.drawings else []
     return (
         pages()

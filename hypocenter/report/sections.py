@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from ..tracer.window import MINUTE_NS
 from .answer import clock, name_of, split_ns, subject, symptom_of
+from .links import Link, links
 from .traffic import bounds, duration, exemplary_traces, moved_metrics, panels
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Drawing:
     figure: Any
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Page:
     events: tuple[tuple[str, str, str, str], ...]
     more_events: int
     coverage: tuple[tuple[str, str], ...]
+    links: tuple[Link, ...] = ()
 
     @property
     def drawings(self) -> tuple[Drawing, ...]:
@@ -57,8 +61,10 @@ class Page:
         return (*((self.map,) if self.map else ()), *self.timelines, *self.traces)
 
 
-def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) -> Page:
-    """Return the sections; what the telemetry cannot show is left out."""
+def build(
+    ranking: Ranking, case: Case, graph: DependencyGraph | None = None, templates: Mapping[str, str] | None = None
+) -> Page:
+    """Return the sections; what the telemetry cannot show is left out. ``templates``: `hypocenter.report.links`."""
     first = ranking.candidates[0] if ranking.candidates else None
     symptom = symptom_of(first, case)
     split = split_ns(ranking, case)
@@ -68,11 +74,14 @@ def build(ranking: Ranking, case: Case, graph: DependencyGraph | None = None) ->
         window="no spans or metrics" if window is None else f"{clock(window[0])} to {clock(window[1])}",
         map=None if graph is None else _map(graph, first if ranking.outcome == "ranked" else None, symptom),
         timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case))),
-        traces=() if first is None or ranking.outcome != "ranked" else tuple(_traces(case, first, split)),
+        traces=()
+        if first is None or ranking.outcome != "ranked"
+        else tuple(_traces(case, first, split, templates or {})),
         logs=() if first is None else _logs(case, first.service, split),
         events=tuple(events[:_EVENTS]),
         more_events=max(0, len(events) - _EVENTS),
         coverage=tuple(_coverage(case, graph)),
+        links=() if first is None else links(templates or {}, window, service=first.service, entity=first.entity),
     )
 
 
@@ -161,7 +170,7 @@ def _figure_text(value: float, percent: bool) -> str:
     return f"{value:.1%}" if percent else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def _traces(case: Case, first: Candidate, split: int) -> Any:
+def _traces(case: Case, first: Candidate, split: int, templates: Mapping[str, str]) -> Any:
     from ..figures import waterfall
     from ..figures.waterfall import worth
 
@@ -176,7 +185,9 @@ def _traces(case: Case, first: Candidate, split: int) -> Any:
             if len(shown) < len(trace.spans):
                 caption += f", {len(shown)} of {len(trace.spans)} spans: failed, decisive and long ones"
             figure = waterfall(shown, suspect, reach)
-            yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(shown))
+            texts = {"service": first.service, "entity": first.entity}
+            there = links(templates, bounds(case), trace.trace_id, **texts)
+            yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(shown), there)
 
 
 def _spans_table(spans: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -93,3 +93,13 @@ def test_text_names_each_change() -> None:
 
 def test_empty_windows_do_not_differ() -> None:
     assert str(graph().diff(graph())).endswith("no significant change")
+
+
+def test_effects_are_a_column_a_measure_the_slowest_first() -> None:
+    quick, slow = histogram({0.1: 50}), histogram({0.9: 50})
+    before = graph(*(edge("web", callee, 50, client_duration=quick) for callee in ("cart", "db")))
+    after = graph(edge("web", "cart", 50, client_duration=quick), edge("web", "db", 50, client_duration=slow))
+    effects = before.diff(after).effects
+    assert list(effects.index) == [("web", "db"), ("web", "cart")]
+    assert list(effects.columns) == ["rate_per_s", "error_ratio", "client_p50_s", "server_p50_s", "gap_p50_s"]
+    assert effects.client_p50_s.iloc[0] > 2 and effects.client_p50_s.iloc[1] == 1.0

@@ -34,12 +34,13 @@ def test_a_pod_that_stops_being_ready_has_two_stretches(tmp_path: Any) -> None:
 WAITING = [{"name": "app", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
 CASES = {
     "waiting": (pod("a", statuses=WAITING), "CrashLoopBackOff", True),
+    "restarted": (pod("a", statuses=[{"name": "app", "restartCount": 2, "state": {}}]), "ready, 2 restarts", False),
     "node": (node("n1", ready=False), "not ready", True),
     "replicas": (deployment("a", replicas=3) | {"status": {"readyReplicas": 1}}, "1/3 ready", True),
 }
 
 
-@pytest.mark.parametrize("name", ["waiting", "node", "replicas"])
+@pytest.mark.parametrize("name", CASES)
 def test_state_is_told_in_words(tmp_path: Any, name: str) -> None:
     manifest, state, bad = CASES[name]
     assert [row[1:] for row in told(tmp_path, (0, {"x": manifest}))] == [(state, 100.0, bad)]

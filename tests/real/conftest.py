@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -22,3 +28,22 @@ def browser(program: Callable[..., str]) -> Iterator[Browser]:
         chromium = play.chromium.launch(executable_path=program("chromium"), args=flags)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def axe(program: Callable[..., str]) -> str:
+    """Return the script of axe-core, installed once by its lock file, outside the tree."""
+    npm, source = program("npm"), Path(__file__).with_name("accessibility")
+    key = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hypocenter"
+    folder = cache / f"accessibility-{key}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "accessibility.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            making = folder.with_suffix(".new")
+            shutil.rmtree(making, ignore_errors=True)
+            shutil.copytree(source, making)
+            subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=making, check=True)
+            making.rename(folder)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")

@@ -1,0 +1,66 @@
+"""``hypocenter investigate``: an incident's telemetry, ranked and opened as a notebook of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Symptom, Until, ranked
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+
+def investigate(
+    incident: Annotated[Path, typer.Argument(help="A store, or files and folders of telemetry.", exists=True)],
+    notebook: Annotated[
+        Path | None, typer.Option(help="Write a notebook for the incident here; an existing one is replaced.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Where telemetry is put; by default a folder beside the notebook.")
+    ] = None,
+    at: At = None,
+    since: Since = None,
+    until: Until = None,
+    baseline_since: BaselineSince = None,
+    baseline_until: BaselineUntil = None,
+    symptom: Symptom = None,
+    ranker: RankerName = "hypocenter",
+) -> None:
+    """Say where an incident most likely began, and write a notebook with the questions that come next.
+
+    The notebook's cells are filled in for this incident: its store, times, suspect and windows.
+    """
+    from rich.console import Console
+
+    from ..notebook import write_notebook
+    from ..report import to_text
+
+    session = _session(incident, store, notebook)
+    asked = (baseline_since, baseline_until)
+    found = ranked(session.store.path, at, since, until, asked, symptom, ranker)
+    Console(highlight=False).print(to_text(found.ranking, found.case))
+    if notebook is not None:
+        try:
+            write_notebook(session, found, notebook, symptom)
+        except OSError as error:
+            raise typer.BadParameter(f"cannot write {notebook}: {error.strerror}", param_hint="--notebook") from error
+        typer.echo(f"notebook: {notebook} (open it with: jupyter lab {notebook})", err=True)
+
+
+def _session(incident: Path, store: Path | None, notebook: Path | None) -> Session:
+    """Return a session on the store that ``incident`` is, else on one that its telemetry was read into."""
+    from .. import session
+    from ..errors import SourceError
+
+    if incident.is_dir():
+        try:
+            return session.open(incident)
+        except SourceError:
+            pass  # not a store, so telemetry
+    stem = (notebook or Path(incident.name)).with_suffix("")
+    target = store or stem.with_name(f"{stem.name}-store")
+    typer.echo(f"reading {incident} into {target}", err=True)
+    return session.ingest(incident, target)
