@@ -36,7 +36,7 @@ def investigate(
     from rich.console import Console
 
     from ..notebook import write_notebook
-    from ..report import to_text
+    from ..report.text import to_text
 
     session = _session(incident, store, notebook)
     asked = (baseline_since, baseline_until)
