@@ -97,7 +97,8 @@ class Enricher:
             if time.monotonic() - self._failed_at < _PAUSE_AFTER_FAILURE_S:
                 self._observe.count("enrichments", outcome="paused")
                 return None
-            mine = self._ranking = asyncio.create_task(self._open(note, services))
+            mine = asyncio.create_task(self._open(note, services))
+            self._ranking = mine
             await asyncio.wait({mine})
             try:
                 return mine.result()

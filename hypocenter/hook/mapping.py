@@ -28,6 +28,15 @@ SERVICE_LABELS = (
 )
 POD_LABELS = ("pod", "pod_name", "k8s_pod_name", "exported_pod", "instance")
 NODE_LABELS = ("node", "nodename", "k8s_node_name", "kubernetes_node", "host", "instance")
+# A service of a name that several namespaces have is called `namespace/name`.
+NAMESPACE_LABELS = (
+    "namespace",
+    "service_namespace",
+    "exported_namespace",
+    "destination_service_namespace",
+    "k8s_namespace_name",
+    "kubernetes_namespace",
+)
 # Workload name of a pod: of a Deployment (hash and suffix), a StatefulSet (ordinal) or a DaemonSet (suffix).
 _POD_SUFFIXES = (re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}$"), re.compile(r"-\d+$"), re.compile(r"-[a-z0-9]{5}$"))
 _PORT = re.compile(r":\d+$")
@@ -68,7 +77,8 @@ def map_alert(alert: Alert, known: Known, rules: Iterable[tuple[str, str]] = ())
     pod = _first(alert, [label for label, to in own if to == "pod"], POD_LABELS, set(known.pods))
     node = _first(alert, [label for label, to in own if to == "node"], NODE_LABELS, set(known.nodes))
     doubts = []
-    found = list(dict.fromkeys(name for _, value in services if (name := _known_name(value, known))))
+    namespace = next((value for _, value in _candidates(alert, [], NAMESPACE_LABELS)), None)
+    found = list(dict.fromkeys(name for _, value in services if (name := _known_name(value, namespace, known))))
     if pod is not None and known.pods and pod in known.pods:
         found = list(dict.fromkeys([*found, known.pods[pod]])) if found else [known.pods[pod]]
     if len(found) > 1:
@@ -81,6 +91,8 @@ def map_alert(alert: Alert, known: Known, rules: Iterable[tuple[str, str]] = ())
         named = next((_bare(value) for _, value in services), None) or (_workload(pod) if pod else None)
         if named and not known.services:
             service = named
+        elif named and (several := sorted(name for name in known.services if name.endswith(f"/{named}"))):
+            doubts.append(f"{named} may be {' or '.join(several[:4])}; no namespace tells")
         elif named:
             doubts.append(f"no telemetry of {named}")
         else:
@@ -101,10 +113,10 @@ def _first(alert: Alert, own: list[str], usual: Sequence[str], known: set[str]) 
     )
 
 
-def _known_name(value: str, known: Known) -> str | None:
-    """Return the name by which telemetry knows ``value``, as it is or without namespace, port or pod suffix."""
+def _known_name(value: str, namespace: str | None, known: Known) -> str | None:
+    """Return the name by which telemetry knows ``value``: as it is, in its namespace, or bare of all but the name."""
     bare = _bare(value)
-    forms = (value, bare, bare.replace("_", "-"), bare.lower(), _workload(bare))
+    forms = (value, f"{namespace}/{bare}", bare, bare.replace("_", "-"), bare.lower(), _workload(bare))
     return next((form for form in forms if form in known.services), None)
 
 

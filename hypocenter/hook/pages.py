@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..report.environment import environment
-from ..tracer.window import SECOND_NS
+from ..tracer.window import SECOND_NS, to_rfc3339
 from .incidents import Incident
 from .text import named, proof_of, span_of, summary_of, time_of_day
-
-if TYPE_CHECKING:
-    pass
 
 _LISTED = 100
 _ALERTS = 200
@@ -30,7 +27,6 @@ def incident_page(incident: Incident) -> str:
     view = _view(incident)
     finding = incident.finding
     view |= {
-        "certainty": "; ".join(p for p in (finding["since"], finding["certainty"]) if p) if finding else "",
         "lines": proof_of(finding) if finding else (),
         "origin": incident.origin,
         "services": sorted({*(finding or {}).get("candidates", ()), *(finding or {}).get("related", ())}),
@@ -46,10 +42,11 @@ def incident_page(incident: Incident) -> str:
 
 def _view(incident: Incident) -> dict[str, Any]:
     end = incident.end_ns
+    moment = f"{to_rfc3339(incident.begin_ns)[:10]} {time_of_day(incident.begin_ns)}"
     if end is None:
-        state = f"firing since {time_of_day(incident.begin_ns)}"
+        state = f"firing since {moment}"
     else:
-        state = f"resolved, lasted {span_of((end - incident.begin_ns) / SECOND_NS)}"
+        state = f"{moment}, resolved, lasted {span_of((end - incident.begin_ns) / SECOND_NS)}"
     return {
         "id": incident.id,
         "summary": summary_of(incident.finding) if incident.finding else "No answer",

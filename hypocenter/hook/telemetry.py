@@ -76,16 +76,16 @@ def known(sources: Mapping[str, Any], now_ns: int, ask_s: float) -> dict[str, An
     from .servers import Asking, load
 
     load(kind for kind in sources if kind != "store")
-    columns = ["service", "pod", "node"]
+    columns = {"spans": ["service", "pod", "node", "service_namespace"], "series": ["service", "pod", "node"]}
     if "store" in sources:
         store = _store(sources["store"])
         held = store.bounds("spans")
         window = Window(max(held.end_ns - _NAMES_NS, held.start_ns), held.end_ns) if held else None
-        batches = list(store.scan("spans", window, columns)) if window else []
-        batches += store.scan("series", columns=columns)
+        batches = list(store.scan("spans", window, columns["spans"])) if window else []
+        batches += store.scan("series", columns=columns["series"])
     else:
         asked, _ = Asking(_servers(sources), Window(now_ns - _NAMES_ASKED_NS, now_ns), ask_s).result()
-        batches = [b for signal in ("spans", "series") for b in asked.table(signal).select(columns).to_batches()]
+        batches = [b for signal, names in columns.items() for b in asked.table(signal).select(names).to_batches()]
     return _names(batches)
 
 
@@ -137,16 +137,25 @@ def _servers(sources: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
+    rows = [
+        row
+        for batch in batches
+        for row in pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([]).to_pylist()
+        if row["service"]
+    ]
+    namespaces: dict[str, set[str]] = {}
+    for row in rows:
+        namespaces.setdefault(row["service"], set()).update(filter(None, [row.get("service_namespace")]))
     services: set[str] = set()
     pods: dict[str, str] = {}
     nodes: dict[str, set[str]] = {}
-    for batch in batches:
-        for row in pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([]).to_pylist():
-            service, pod, node = row["service"], row["pod"], row["node"]
-            if service:
-                services.add(service)
-                if pod:
-                    pods[pod] = service
-                if node:
-                    nodes.setdefault(node, set()).add(service)
+    for row in rows:
+        service, space = row["service"], row.get("service_namespace")
+        # As the graph names it (graph/namespaces.py).
+        name = f"{space}/{service}" if space and len(namespaces[service]) > 1 else service
+        if name != service or len(namespaces[service]) < 2:
+            services.add(name)
+            pods |= {row["pod"]: name} if row["pod"] else {}
+            if row["node"]:
+                nodes.setdefault(row["node"], set()).add(name)
     return {"services": sorted(services), "pods": pods, "nodes": {k: sorted(v) for k, v in nodes.items()}}

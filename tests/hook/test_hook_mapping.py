@@ -60,3 +60,12 @@ def test_a_node_alone_and_an_unknown_name_are_said_to_be_that() -> None:
 
 def test_while_nothing_is_known_the_first_label_counts() -> None:
     assert map_alert(labelled(job="shop/payment", pod="x-0"), Known()).service == "payment"
+
+
+def test_a_namespace_tells_services_of_one_name_apart_and_its_lack_is_reported() -> None:
+    known = Known(frozenset({"blue/payment", "green/payment", "checkout"}))
+    found = [map_alert(labelled(service="payment", namespace=space), known) for space in ("green", "red")]
+    doubt = "payment may be blue/payment or green/payment; no namespace tells"
+    assert found == [Entity("green/payment"), Entity(doubts=(doubt,))]
+    assert map_alert(labelled(job="blue/payment"), known) == Entity("blue/payment")
+    assert map_alert(labelled(service="checkout", namespace="green"), known) == Entity("checkout")

@@ -179,3 +179,16 @@ def test_who_had_much_time_and_did_not_answer_is_left_alone_for_a_while(
     told = [case_at(sources, small.ALERT_NS, NOW_NS, "web", **MANY, ask_s=s).not_read for s in (0.1, 0.2, 0.1)]
     late = ["tempo: no whole answer within 0.1 s", "tempo: no whole answer within 0.2 s"]
     assert told == [(late[0],), (late[1],), ("tempo: did not answer a moment ago",)]
+
+
+def test_services_of_one_name_in_several_namespaces_are_known_as_the_graph_names_them(tmp_path: Path) -> None:
+    spans = small.telemetry().table("spans")
+    place = spans.schema.get_field_index("service_namespace")
+    # In each namespace a web; the others in none.
+    spaces = [
+        ("blue", "green")[n % 2] if name == "web" else None for n, name in enumerate(spans["service"].to_pylist())
+    ]
+    store = Store(tmp_path / "spaces", create=True)
+    store.append(Batch({"spans": spans.set_column(place, spans.schema.field(place), [spaces])}))
+    found = known({"store": str(store.path)}, NOW_NS, ask_s=0)
+    assert found["services"] == ["blue/web", "catalog", "checkout", "green/web", "payment"]

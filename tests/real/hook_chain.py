@@ -87,6 +87,7 @@ class Listener:
         ThreadingHTTPServer.request_queue_size = 128
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # a sender that was killed
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     @property
