@@ -20,6 +20,8 @@ _ROOT_CA: Final = "kube-root-ca.crt"
 _RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
 _ROLLING: Final = ("Deployment", "StatefulSet", "DaemonSet")
 _TEMPLATE_HASH: Final = "pod-template-hash"
+# What a controller fills in once.
+_BOUND: Final = frozenset({("PersistentVolumeClaim", "volumeName"), ("PersistentVolume", "claimRef")})
 _ABSENT: Final = object()
 
 
@@ -106,7 +108,9 @@ def change_between(history: History, before: Object, after: Object) -> Change | 
         return Change(time_ns, "changed", after, by=by, before=before)
     if before.spec_digest == after.spec_digest:
         return None
-    differences = tuple(differences_of(before, after))
+    differences = tuple(d for d in differences_of(before, after) if (after.kind, d.path) not in _BOUND)
+    if not differences:
+        return None
     return Change(time_ns, _verb(history, after, differences), after, differences, by, before)
 
 

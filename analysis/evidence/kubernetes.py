@@ -94,7 +94,8 @@ class Kubernetes:
         return Told(best.text, best.entity, best.entity_kind, best.onset_ns, best.command)
 
     def _nats(self, found: Finding, split: Split) -> float:
-        if found.onset_ns >= split.end_ns:
+        # What was over when it began to hurt is not why.
+        if found.onset_ns >= split.end_ns or (found.until_ns or split.end_ns) < split.onset_ns - _AFTER_NS:
             return 0.0
         nats = found.nats
         if found.entity_kind == "change" and not self._hurts:

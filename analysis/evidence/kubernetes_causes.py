@@ -30,7 +30,8 @@ class Finding:
 
     ``entity`` is a pod's or node's name, else ``Kind/namespace/name``; ``entity_kind`` is object, pod, node or change;
     ``services`` are those that the entity bears on. ``nats`` is how much it incriminates at its onset. ``is_context``
-    tells that it began before the window: a state that was there all along explains no incident.
+    tells that it began before the window: a state that was there all along explains no incident. ``until_ns`` is when
+    it was over, None while it lasts.
     """
 
     rule: str
@@ -43,6 +44,7 @@ class Finding:
     command: str
     nats: float
     is_context: bool = False
+    until_ns: int | None = None
 
 
 def causes(
@@ -86,7 +88,7 @@ for _rule in RULES:
 
 
 def _merged(view: View, signs: Sequence[tuple[Rule, Object, Sign]]) -> list[tuple[Rule, Object, Sign]]:
-    """Return one sign for replicas of one workload that show the same: the earliest, with their number."""
+    """Return one sign for replicas of one workload that show the same: the earliest, with their number and services."""
     groups: dict[tuple[str, str, str], list[tuple[Rule, Object, Sign]]] = {}
     for rule, looked_at, sign in signs:
         about = sign.about or looked_at
@@ -100,7 +102,12 @@ def _merged(view: View, signs: Sequence[tuple[Rule, Object, Sign]]) -> list[tupl
         latest = max(group, key=lambda g: (g[2].onset_ns, g[1].name))[2]
         pods = {(sign.about or seen).uid for _, seen, sign in group}
         more = f" (and {len(pods) - 1} more of its pods)" if len(pods) > 1 else ""
-        merged.append((rule, looked_at, replace(first, text=latest.text + more)))
+        ends = [sign.until_ns for _, _, sign in group]
+        until = None if None in ends else max(end for end in ends if end is not None)
+        told = [sign.services for _, _, sign in group if sign.services is not None]
+        services = tuple(sorted({name for each in told for name in each})) if told else None
+        sign = replace(first, text=latest.text + more, until_ns=until, services=services)
+        merged.append((rule, looked_at, sign))
     return merged
 
 
@@ -125,6 +132,7 @@ def _finding(view: View, rule: Rule, looked_at: Object, sign: Sign) -> Finding:
         sign.command,
         rule.nats if sign.nats is None else sign.nats,
         sign.onset_ns < view.history.window.start_ns,
+        sign.until_ns,
     )
 
 

@@ -156,7 +156,8 @@ CAUSES = [
           "unschedulable", "cart-new", "pod", 101, "a taint that it does not tolerate: gpu", NEW),
     Cause("affinity", unschedulable("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."),
           "unschedulable", "cart-new", "pod", 101, "no node has the labels that it asks for", NEW),
-    Cause("quota", lambda o: None, "pods refused", "ResourceQuota/shop/limits", "object", 70, "quota limits is used up",
+    Cause("quota", lambda o: None, "pods refused", "ResourceQuota/shop/limits", "object", 70,
+          "ResourceQuota limits is used up, so Deployment cart gets no pods",
           "kubectl -n shop describe resourcequota limits",
           events=(event(NOW_SHOP[REPLICAS], "FailedCreate", "forbidden: exceeded quota: limits, requested: pods=1",
                         seconds=70),)),
@@ -187,9 +188,6 @@ CAUSES = [
           "node", 93, "has DiskPressure: disk full", "kubectl describe node node-2"),
     Cause("no execute", tainted, "taint", "node-2", "node", 100, "maintenance:NoExecute",
           "kubectl describe node node-2"),
-    Cause("taint of a node", both(tainted, unschedulable("0/2 nodes are available: 1 node(s) had untolerated taint "
-          "{maintenance: }, 1 Too many pods.")), "unschedulable", "node-2", "node", 101,
-          "takes no pod that does not tolerate its taint: cart-new waits", "kubectl describe node node-2"),
     Cause("budget", status_of("PodDisruptionBudget/cart", currentHealthy=0, desiredHealthy=1), "disruption budget",
           "PodDisruptionBudget/shop/cart", "object", 100, "0 of the 1 pods that it asks for are healthy",
           "kubectl -n shop describe poddisruptionbudget cart"),
@@ -236,10 +234,14 @@ CAUSES = [
     Cause("numbered port", lambda o: o["Service/cart"]["spec"]["ports"][0].update(targetPort=9090), "wrong port",
           "Service/shop/cart", "object", 100, "targets port 9090, but its pods declare 8080",
           "kubectl -n shop describe service cart"),
-    Cause("backend gone", lambda o: o.pop("Service/web"), "broken reference", "Ingress/shop/shop", "object", 100,
-          "sends shop.test/ to Service web, which does not exist", "kubectl -n shop describe ingress shop", ("web",)),
-    Cause("certificate gone", lambda o: o.pop("Secret/shop-tls"), "broken reference", "Ingress/shop/shop", "object",
-          100, "refers to Secret shop-tls, which does not exist", "kubectl -n shop describe ingress shop", ("web",)),
+    Cause("backend gone", lambda o: o.pop("Service/web"), "broken reference", "Service/shop/web", "object", 100,
+          "Service web was deleted, and Ingress shop sends shop.test/ to it", "kubectl -n shop describe ingress shop",
+          ("cart", "web"), calls=(("cart", "web"),)),
+    Cause("backend of a typo", lambda o: o["Ingress/shop"]["spec"]["rules"][0]["http"]["paths"][0]["backend"][
+          "service"].update(name="wep"), "broken reference", "Ingress/shop/shop", "object", 100,
+          "sends shop.test/ to Service wep, which does not exist", "kubectl -n shop describe ingress shop", ("web",)),
+    Cause("certificate gone", lambda o: o.pop("Secret/shop-tls"), "broken reference", "Secret/shop/shop-tls", "object",
+          100, "was deleted, and Ingress shop refers to it", "kubectl -n shop describe ingress shop", ("web",)),
     Cause("certificate expired", lambda o: None, "certificate expired", "Secret/shop/shop-tls", "object", 50,
           "its certificate has expired", "kubectl -n shop describe secret shop-tls", ("web",), before=expiring(50)),
     Cause("policy", spec_of("NetworkPolicy/cart", ingress=[], **DENY), "network policy", "NetworkPolicy/shop/cart",
@@ -333,6 +335,35 @@ def test_cluster_dns_concerns_every_service() -> None:
     (told,) = [f for f in found(add(dns)) if f.rule == "unavailable"]
     assert told.services == ("cart", "report", "web")
     assert "names are not resolved" in told.text
+
+
+def test_tainted_node_is_to_blame_for_what_it_throws_out_and_does_not_take_back() -> None:
+    out = status_of(POD, conditions=[condition("DisruptionTarget", True, 101, "DeletionByTaintManager", "NoExecute")])
+    waits = "0/2 nodes are available: 1 node(s) had untolerated taint(s), 1 Too many pods."
+
+    def replaced(objects: Snapshot) -> None:
+        conditions = [condition("PodScheduled", False, 102, "Unschedulable", waits)]
+        made = pod("cart-new", node=None, owner=objects[REPLICAS], phase="Pending", conditions=conditions, statuses=[])
+        objects["new"] = made
+
+    told = {(f.rule, f.onset_ns): (f.entity, f.services, f.text) for f in found(both(tainted, out, replaced))}
+    node = ("node-2", ("cart",))
+    assert told["evicted", at(101)] == (*node, f"Node node-2 throws out its pods for its taint: {NAME}")
+    assert told["unschedulable", at(102)] == (
+        *node,
+        "Node node-2 takes back no pod that does not tolerate its taint: cart-new waits",
+    )
+
+
+@pytest.mark.parametrize(("age_s", "told"), [(86_400.0, ["was created"]), (5.0, [])])
+def test_quota_that_comes_with_its_workloads_changes_nothing(age_s: float, told: list[str]) -> None:
+    def aged(objects: Snapshot) -> None:
+        for one in objects.values():
+            one["metadata"]["creationTimestamp"] = stamp(100 - age_s)
+
+    quota = manifest("ResourceQuota", "tight", created=100, spec={"hard": {"pods": "9"}})
+    texts = [f.text for f in found(add(quota), before=aged) if f.entity == "ResourceQuota/shop/tight"]
+    assert texts == [f"ResourceQuota tight {text}" for text in told]
 
 
 def test_rollback_is_told_from_a_rollout() -> None:

@@ -107,6 +107,19 @@ def test_change_long_before_counts_little() -> None:
     assert found.entity == "payment"
 
 
+@pytest.mark.parametrize(("over_s", "entity"), [(-100.0, "payment"), (60.0, "node-1")])
+def test_state_that_was_over_before_it_hurt_is_no_cause(over_s: float, entity: str) -> None:
+    def ready(is_ready: bool, since_s: float) -> Snapshot:
+        objects = changed(cluster())
+        objects["Node/node-1"]["status"]["conditions"][0] = condition("Ready", is_ready, since_s)
+        return objects
+
+    ill, well = ready(False, ONSET_S - 140), ready(True, ONSET_S + over_s)
+    seen = rows([(ONSET_S - HOUR, cluster()), (ONSET_S - 140, ill), (ONSET_S + over_s, well)])
+    found = first(Hypocenter().rank(case(Batch(telemetry().tables | {"objects": seen.table("objects")}))))
+    assert found.entity == entity
+
+
 def test_change_where_nothing_hurts_is_no_origin() -> None:
     quiet = with_objects(edit_config)
     spans = quiet.telemetry.table("spans")

@@ -17,8 +17,9 @@ from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.store import Store
 
 
-def told(*edits: Any) -> list[tuple[int, str, str, list[str]]]:
-    found = changes_of(history([(0, shop()), (100, changed(shop(), *edits))]))
+def told(*edits: Any, before: Any = None) -> list[tuple[int, str, str, list[str]]]:
+    quiet = changed(shop(), before) if before else shop()
+    found = changes_of(history([(0, quiet), (100, changed(quiet, *edits))]))
     return [(round((c.time_ns - at(0)) / 1e9), c.found.key, c.verb, [str(d) for d in c.differences]) for c in found]
 
 
@@ -51,8 +52,10 @@ def test_status_and_what_controllers_do_are_no_changes() -> None:
         objects["EndpointSlice/cart-abcde"]["endpoints"] = []
         objects.pop("Pod/cart-7d4b9c6f5d-x2x9z")
         objects["lease"] = manifest("ConfigMap", "kube-root-ca.crt", created=50, data={})
+        objects["PersistentVolumeClaim/free"]["spec"]["volumeName"] = "pv-2"
 
-    assert told(edit) == []
+    claim = manifest("PersistentVolumeClaim", "free", spec={"storageClassName": "fast"}, status={})
+    assert told(edit, before=lambda o: o.update({"PersistentVolumeClaim/free": claim})) == []
 
 
 def test_created_scaled_and_deleted() -> None:

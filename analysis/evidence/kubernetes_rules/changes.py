@@ -13,6 +13,7 @@ _CONFIGURATION: Final = ("ConfigMap", "Secret")
 _NATS: Final = {"rolled out": 4.0, "rolled back": 4.0, "scaled": 3.0, "changed": 3.0, "deleted": 5.0, "created": 1.5}
 # What merely exists newly changes nothing for others, save what rules them.
 _RULING: Final = ("NetworkPolicy", "ResourceQuota", "LimitRange", "Ingress", "HorizontalPodAutoscaler")
+_TOGETHER_NS: Final = 60 * 10**9
 _EXPLAINED_BY_OTHERS: Final = ("Node", "Namespace", "Job", "PersistentVolume")
 
 
@@ -36,7 +37,7 @@ def _by_uid(view: View) -> dict[str, list[Change]]:
 
 def _sign(view: View, change: Change) -> Sign | None:
     found, nats = change.found, _NATS[change.verb]
-    if found.kind in _EXPLAINED_BY_OTHERS or (change.verb == "created" and found.kind not in _RULING):
+    if found.kind in _EXPLAINED_BY_OTHERS or (change.verb == "created" and not _rules(view, change)):
         return None
     users = _users(view, found)
     if found.kind in _CONFIGURATION:
@@ -50,7 +51,20 @@ def _sign(view: View, change: Change) -> Sign | None:
     else:
         text = change.text
     used = f"; {_listed(users)} use{'s' if len(users) == 1 else ''} it" if users else ""
-    return Sign(change.time_ns, short(text + used, 400), _command(change), nats=nats, group=change.verb)
+    cut = change.verb == "deleted" and found.kind == "Service"
+    services = view.with_callers(view.join.services(found)) if cut else None
+    said = short(text + used, 400)
+    return Sign(change.time_ns, said, _command(change), nats=nats, group=change.verb, services=services)
+
+
+def _rules(view: View, change: Change) -> bool:
+    """Tell whether what was made rules workloads that were there before: what comes with them changes nothing."""
+    found = change.found
+    return found.kind in _RULING and any(
+        (one.created_ns or 0) < change.time_ns - _TOGETHER_NS
+        for one in view.whole.of(*WORKLOADS)
+        if one.namespace == found.namespace
+    )
 
 
 def _scaled(change: Change) -> tuple[float, str]:

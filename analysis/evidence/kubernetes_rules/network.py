@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from ....graph.kubernetes import Cluster, Object
 from ....graph.kubernetes_layers import selects
+from ....graph.kubernetes_services import ServiceJoin
 from ....tracer.kubernetes.times import to_ns
-from .rule import Rule, Sign, View, kubectl, lasted_s, runs
+from .rule import Rule, Sign, View, kubectl, lasted_s, over, runs
 
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"
 _EXPIRY: Final = ("not-after", "notafter", "expiry", "expires", "expiration")
@@ -29,7 +31,7 @@ def _no_endpoints(view: View, versions: list[Object]) -> Iterator[Sign]:
         onset = run[0].valid_from_ns
         if lasted_s(view, run, onset) < _LEAST_EMPTY_S or _others_ready(view, last, onset):
             continue
-        yield _empty(view, service, onset)
+        yield replace(_empty(view, service, onset), until_ns=over(view, run))
 
 
 def _others_ready(view: View, own: Object, at_ns: int) -> bool:
@@ -111,20 +113,29 @@ def _broken_reference(view: View, versions: list[Object]) -> Iterator[Sign]:
         onset = _began(versions, edge.target)
         if target is None:
             gone = view.whole.by_key.get(edge.target)
-            since = max(onset, gone.valid_to_ns) if gone is not None else onset
             where = f"sends {edge.detail.rpartition(' :')[0]} to" if edge.layer == "routing" else "refers to"
-            yield Sign(
-                since,
-                f"{where} {kind} {edge.target.rpartition('/')[2]}, which does not exist",
-                kubectl("describe", found),
-                group=edge.target,
-            )
+            command = kubectl("describe", found)
+            if gone is not None and gone.valid_to_ns >= onset:
+                # What was deleted is to blame, and whoever called through it feels it.
+                text = f"was deleted, and {found.kind} {found.name} {where} it"
+                services = view.with_callers(view.join.services(gone))
+                yield Sign(gone.valid_to_ns, text, command, about=gone, services=services, group=found.key)
+            else:
+                text = f"{where} {kind} {edge.target.rpartition('/')[2]}, which does not exist"
+                yield Sign(onset, text, command, group=edge.target, services=_cut_off(view, found, onset))
         elif kind == "Service" and (port := edge.detail.rpartition(" :")[2]):
             offered = {str(p.get(name)) for p in target.spec.get("ports") or () for name in ("name", "port")}
             if port not in offered:
                 since, known = max(onset, target.valid_from_ns), ", ".join(sorted(offered - {"None"}))
                 text = f"sends to port {port} of Service {target.name}, which offers {known}"
                 yield Sign(since, text, kubectl("describe", found), group=edge.target)
+
+
+def _cut_off(view: View, found: Object, onset: int) -> tuple[str, ...]:
+    """Return the services that an object leads to, or led to before its reference broke, and their callers."""
+    before = view.history.at(onset - 1)
+    led = view.join.services(found) or ServiceJoin(before, view.join.speakers).services(found)
+    return view.with_callers(led)
 
 
 def _began(versions: list[Object], target: str) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ....graph.kubernetes import Object
 from ....tracer.kubernetes.times import to_ns
-from .rule import Rule, Sign, View, kubectl, runs, short
+from .rule import Rule, Sign, View, kubectl, over, runs, short
 
 _PRESSURES: Final = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
@@ -21,7 +21,7 @@ def _not_ready(view: View, versions: list[Object]) -> Iterator[Sign]:
         what = (
             "its kubelet stopped reporting" if lost else short(condition.get("message") or condition.get("reason"), 160)
         )
-        yield Sign(onset, f"is not ready: {what}", kubectl("describe", run[0]))
+        yield Sign(onset, f"is not ready: {what}", kubectl("describe", run[0]), until_ns=over(view, run))
 
 
 def _pressure(view: View, versions: list[Object]) -> Iterator[Sign]:
@@ -30,7 +30,7 @@ def _pressure(view: View, versions: list[Object]) -> Iterator[Sign]:
             condition = run[0].condition(kind)
             onset = to_ns(condition.get("lastTransitionTime")) or run[0].valid_from_ns
             text = f"has {kind}: {short(condition.get('message') or condition.get('reason'), 160)}"
-            yield Sign(onset, text, kubectl("describe", run[0]), group=kind)
+            yield Sign(onset, text, kubectl("describe", run[0]), group=kind, until_ns=over(view, run))
 
 
 def _has(kind: str, node: Object) -> bool:
@@ -48,6 +48,19 @@ def _told(view: View, versions: list[Object]) -> Iterator[Sign]:
         if told := view.history.events_of(versions[-1], reason):
             text = f"{words}: {short(told[-1].message, 160)}"
             yield Sign(told[0].first_ns, text, kubectl("describe", versions[-1]), group=reason)
+
+
+def newly_tainted(view: View, name: str) -> Object | None:
+    """Return a node that carries a taint which it got in the window; None for any other."""
+    node = view.whole.named("Node", None, name)
+    if node is None:
+        return None
+    before = [one for one in view.history.versions[node.uid] if one.valid_from_ns < view.history.window.start_ns]
+    return node if _taints(node) - (_taints(before[-1]) if before else set()) else None
+
+
+def _taints(node: Object) -> set[tuple[Any, Any]]:
+    return {(taint.get("key"), taint.get("effect")) for taint in node.spec.get("taints") or ()}
 
 
 NODES: Final = (

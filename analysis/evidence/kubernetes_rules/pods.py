@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from ....graph.kubernetes import Object
 from ....tracer.kubernetes.times import to_ns
-from .rule import Rule, Sign, View, container_spec, containers, kubectl, lasted_s, quoted, runs, short
+from .nodes import newly_tainted
+from .rule import Rule, Sign, View, container_spec, containers, kubectl, lasted_s, over, quoted, runs, short
 
 _IMAGE: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _CONFIG: Final = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError")
 # A container takes some time to become ready; a start is no failure.
 _LEAST_UNREADY_S: Final = 30.0
+_BY_TAINT: Final = "DeletionByTaintManager"
 _EXITS_OF_A_SIGNAL: Final = (143,)  # asked to stop
 
 
@@ -78,7 +80,8 @@ def _stuck(view: View, versions: list[Object], reasons: tuple[str, ...], text: s
         image = container_spec(pod, name).get("image") or status.get("image")
         reason = short(waiting.get("message") or waiting.get("reason"), 160)
         said = text.format(image=image, reason=reason) if "{image}" in text else text.format(reason=reason)
-        yield Sign(onset, f"{role} {name} {said}", kubectl("describe", pod), group=name)
+        until = over(view, run)
+        yield Sign(onset, f"{role} {name} {said}", kubectl("describe", pod), group=name, until_ns=until)
 
 
 def _scheduled_ns(pod: Object) -> int:
@@ -95,7 +98,7 @@ def _probe(view: View, versions: list[Object]) -> Iterator[Sign]:
         if failed or lasted_s(view, run, since) >= _LEAST_UNREADY_S:
             is_unready = True
             text = said or "a container runs but is not ready, and no event says which probe fails"
-            yield Sign(since, text, kubectl("describe", run[0]), group="probe")
+            yield Sign(since, text, kubectl("describe", run[0]), group="probe", until_ns=over(view, run))
     killed = [e for e in failed if "iveness" in e.message or "tartup" in e.message]
     if killed and not is_unready:
         yield Sign(killed[0].first_ns, short(killed[0].message, 160), kubectl("describe", pod), group="probe")
@@ -128,7 +131,13 @@ def _evicted(view: View, versions: list[Object]) -> Iterator[Sign]:
         if pod.status.get("reason") != "Evicted":
             onset = to_ns(pod.condition("DisruptionTarget").get("lastTransitionTime")) or pod.valid_from_ns
             why = short(pod.condition("DisruptionTarget").get("message") or reason, 160)
-            yield Sign(onset, f"is taken off its node: {why}", kubectl("describe", pod))
+            node = newly_tainted(view, str(pod.spec.get("nodeName"))) if reason == _BY_TAINT else None
+            if node is None:
+                yield Sign(onset, f"is taken off its node: {why}", kubectl("describe", pod))
+            else:
+                services = tuple(view.join.services(pod))
+                text = f"throws out its pods for its taint: {pod.name}"
+                yield Sign(onset, text, kubectl("describe", node), about=node, services=services)
 
 
 def _sandbox(view: View, versions: list[Object]) -> Iterator[Sign]:

@@ -24,6 +24,7 @@ class Sign:
 
     ``about`` is the object that is to blame where it is not the one looked at, ``nats`` how much it incriminates where
     that differs from the rule's own, ``group`` what tells it from other signs of the same rule about one workload.
+    ``until_ns`` is when it was over, None while it lasts and of what does not pass.
     """
 
     onset_ns: int
@@ -33,6 +34,7 @@ class Sign:
     nats: float | None = None
     group: str = ""
     services: tuple[str, ...] | None = None
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class View:
     def whole(self) -> Cluster:
         """Every object of the window in its last version."""
         return self.history.whole
+
+    def with_callers(self, services: Iterable[str]) -> tuple[str, ...]:
+        """Return services with those that called them, sorted: who finds no way to a service fails itself."""
+        found = set(services)
+        return tuple(sorted(found | {caller for caller, callee in self.calls if callee in found}))
 
 
 Check = Callable[[View, list[Object]], Iterable[Sign]]
@@ -95,6 +102,11 @@ def runs(versions: list[Object], holds: Callable[[Object], Any]) -> Iterator[tup
             run = []
     if run:
         yield run, first
+
+
+def over(view: View, run: list[Object]) -> int | None:
+    """Return when a run was over, None when it lasts to the end of the window."""
+    return run[-1].valid_to_ns if run[-1].valid_to_ns <= view.end_ns else None
 
 
 def lasted_s(view: View, run: list[Object], since_ns: int) -> float:

@@ -9,16 +9,17 @@ from typing import Final
 
 from ....graph.kubernetes import WORKLOADS, Object
 from ....tracer.kubernetes.times import to_ns
-from .rule import Rule, Sign, View, kubectl, runs, short
+from .nodes import newly_tainted
+from .rule import Rule, Sign, View, kubectl, over, runs, short
 
-_TAINTED: Final = "the nodes carry a taint that it does not tolerate"
 # What the scheduler's message holds, and how people say it; the first that matches.
 _REASONS: Final = (
     (r"persistentvolumeclaim \"([^\"]+)\" not found", "its claim {0} does not exist"),
     (r"unbound immediate PersistentVolumeClaims", "its volume claim is not bound"),
     (r"volume node affinity conflict", "its volume lies where no free node is"),
-    (r"untolerated taints? \{?([^}:,]*)", f"{_TAINTED}: {{0}}"),
-    (r"had taints? \{?([^}:,]*)", f"{_TAINTED}: {{0}}"),
+    (r"untolerated taint\(s\)", "the nodes carry taints that it does not tolerate"),
+    (r"untolerated taints? \{?([^}:,]*)", "the nodes carry a taint that it does not tolerate: {0}"),
+    (r"had taints? \{?([^}:,]*)", "the nodes carry a taint that it does not tolerate: {0}"),
     (r"Insufficient ([a-z0-9-]+(?:[./][a-z0-9-]+)*)", "not enough {0} is free"),
     (r"Too many pods", "the nodes have their full number of pods"),
     (
@@ -37,15 +38,24 @@ _WEBHOOK: Final = re.compile(r"(?:admission )?webhook \"([^\"]+)\"")
 
 
 def unschedulable_reason(message: str) -> str:
-    """Return why the scheduler found no node, in words.
+    """Return why the scheduler found no node, in words: what it says of the most nodes.
 
     >>> unschedulable_reason("0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available")
     'not enough cpu is free'
+    >>> unschedulable_reason("0/9 nodes are available: 1 node(s) had untolerated taint(s), 8 Too many pods.")
+    'the nodes have their full number of pods'
     """
+    parts = message.partition("available: ")[2].partition("preemption:")[0].split(", ")
+    counted = [(int(match[1]), match[2]) for part in parts if (match := re.match(r"(\d+) (.*)", part))]
+    told = [part for _, part in sorted(counted, key=lambda each: -each[0])]
+    return next((words for part in (*told, message) if (words := _words(part))), short(message, 160))
+
+
+def _words(part: str) -> str | None:
     for expression, words in _REASONS:
-        if match := re.search(expression, message):
+        if match := re.search(expression, part):
             return words.format(*(group.strip() for group in match.groups()))
-    return short(message, 160)
+    return None
 
 
 def _unschedulable(view: View, versions: list[Object]) -> Iterator[Sign]:
@@ -59,31 +69,22 @@ def _unschedulable(view: View, versions: list[Object]) -> Iterator[Sign]:
         found = pod.condition("PodScheduled")
         onset = to_ns(run[0].condition("PodScheduled").get("lastTransitionTime")) or run[0].valid_from_ns
         reason = unschedulable_reason(str(found.get("message") or ""))
-        if (node := _tainted(view, reason)) is not None:
-            text = f"takes no pod that does not tolerate its taint: {pod.name} waits"
+        if (node := _closed(view, pod)) is not None:
+            text = f"takes back no pod that does not tolerate its taint: {pod.name} waits"
             services = tuple(view.join.services(pod))
-            yield Sign(onset, text, kubectl("describe", node), about=node, services=services)
+            yield Sign(onset, text, kubectl("describe", node), about=node, services=services, until_ns=over(view, run))
         else:
-            yield Sign(onset, f"no node takes it: {reason}", kubectl("describe", pod), about=_claim(view, pod, reason))
+            text, claim = f"no node takes it: {reason}", _claim(view, pod, reason)
+            yield Sign(onset, text, kubectl("describe", pod), about=claim, until_ns=over(view, run))
 
 
-def _tainted(view: View, reason: str) -> Object | None:
-    """Return the node whose new taint is why a pod waits."""
-    _, found, key = reason.rpartition(f"{_TAINTED}: ")
-    if not found:
+def _closed(view: View, pod: Object) -> Object | None:
+    """Return the node on which pods of the same workload ran and that got a taint since: that is why one waits."""
+    if not re.search("taint|unschedulable", str(pod.condition("PodScheduled").get("message") or "")):
         return None
-
-    def has(node: Object) -> bool:
-        return any(str(taint.get("key")) == key for taint in node.spec.get("taints") or ())
-
-    for node in view.whole.of("Node"):
-        versions = view.history.versions[node.uid]
-        if has(versions[-1]) and any(
-            has(after) and not has(before) and after.valid_from_ns >= view.history.window.start_ns
-            for before, after in pairwise(versions)
-        ):
-            return node
-    return None
+    siblings = view.whole.pods_of(view.whole.root(pod))
+    names = sorted({str(one.spec["nodeName"]) for one in siblings if one.spec.get("nodeName")})
+    return next((node for name in names if (node := newly_tainted(view, name)) is not None), None)
 
 
 def _claim(view: View, pod: Object, reason: str) -> Object | None:
@@ -111,8 +112,12 @@ def _refused(view: View, versions: list[Object]) -> Iterator[Sign]:
     root = view.whole.root(found)
     if quota := _QUOTA.search(message):
         named = view.whole.named("ResourceQuota", found.namespace, quota.group(1))
-        text = f"quota {quota.group(1)} is used up, so {root.kind} {root.name} gets no pods: {short(message, 160)}"
-        command = kubectl("describe", named) if named else kubectl("describe", found)
+        why = (
+            f"is used up, so {root.kind} {root.name} gets no pods"
+            if named
+            else f"gets no pods by quota {quota.group(1)}"
+        )
+        text, command = f"{why}: {short(message, 160)}", kubectl("describe", named or found)
         yield Sign(onset, text, command, about=named or root, services=tuple(view.join.services(root)))
     elif webhook := _WEBHOOK.search(message):
         text = f"webhook {webhook.group(1)} refuses its pods: {short(message, 160)}"

@@ -7,7 +7,7 @@ from typing import Final
 
 from ....graph.kubernetes import Object
 from ....tracer.kubernetes.times import to_ns
-from .rule import Rule, Sign, View, kubectl, lasted_s, runs, short
+from .rule import Rule, Sign, View, kubectl, lasted_s, over, runs, short
 
 _DEFAULT: Final = "storageclass.kubernetes.io/is-default-class"
 _LEAST_PENDING_S: Final = 20.0  # provisioning takes seconds
@@ -23,7 +23,8 @@ def _pending(view: View, versions: list[Object]) -> Iterator[Sign]:
         if why is None and failed:
             why = short(failed[-1].message, 160)
         if why is not None:
-            yield Sign(run[0].valid_from_ns, f"is not bound: {why}", kubectl("describe", claim))
+            text = f"is not bound: {why}"
+            yield Sign(run[0].valid_from_ns, text, kubectl("describe", claim), until_ns=over(view, run))
     for run, _ in runs(versions, lambda claim: claim.status.get("phase") == "Lost"):
         yield Sign(run[0].valid_from_ns, "lost its volume: the PersistentVolume is gone", kubectl("describe", run[0]))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ....graph.kubernetes import Object
 from ....tracer.kubernetes.times import to_ns
-from .rule import SECOND_NS, Rule, Sign, View, kubectl, lasted_s, runs, short
+from .rule import SECOND_NS, Rule, Sign, View, kubectl, lasted_s, over, runs, short
 
 _DNS_APPS: Final = ("kube-dns", "coredns")
 _PROXY_APPS: Final = ("kube-proxy",)
@@ -31,7 +31,7 @@ def _since(run: list[Object], condition: dict[str, Any]) -> int:
 def _stuck_rollout(view: View, versions: list[Object]) -> Iterator[Sign]:
     for run, condition in runs(versions, _condition("Progressing", "False", "ProgressDeadlineExceeded")):
         text = f"its rollout does not end: {short(condition.get('message'), 160)}"
-        yield Sign(_since(run, condition), text, kubectl("rollout status", run[0]))
+        yield Sign(_since(run, condition), text, kubectl("rollout status", run[0]), until_ns=over(view, run))
 
 
 def _unavailable(view: View, versions: list[Object]) -> Iterator[Sign]:
@@ -55,9 +55,10 @@ def _unavailable(view: View, versions: list[Object]) -> Iterator[Sign]:
             what = "names are not resolved" if app in _DNS_APPS else "Services are not routed"
             everyone = tuple(sorted(view.join.speakers.services))
             text = f"has no ready pod: {what} in the whole cluster"
-            yield Sign(onset, text, kubectl("describe", found), nats=5.0, services=everyone)
+            until, command = over(view, run), kubectl("describe", found)
+            yield Sign(onset, text, command, nats=5.0, services=everyone, until_ns=until)
         else:
-            yield Sign(onset, "has too few ready pods", kubectl("describe", found))
+            yield Sign(onset, "has too few ready pods", kubectl("describe", found), until_ns=over(view, run))
 
 
 def _failed_job(view: View, versions: list[Object]) -> Iterator[Sign]:
@@ -129,11 +130,13 @@ def _autoscaler(view: View, versions: list[Object]) -> Iterator[Sign]:
 
     for run, condition in runs(versions, at_most):
         most = run[0].spec.get("maxReplicas")
-        yield Sign(_since(run, condition), f"is at its maximum of {most} and wants more", kubectl("describe", run[0]))
+        text = f"is at its maximum of {most} and wants more"
+        yield Sign(_since(run, condition), text, kubectl("describe", run[0]), until_ns=over(view, run))
     for run, condition in runs(versions, _condition("ScalingActive", "False")):
         if condition.get("reason") != "ScalingDisabled":
             text = f"cannot scale: {short(condition.get('message') or condition.get('reason'), 160)}"
-            yield Sign(_since(run, condition), text, kubectl("describe", run[0]), nats=3.0, group="blind")
+            until, command = over(view, run), kubectl("describe", run[0])
+            yield Sign(_since(run, condition), text, command, nats=3.0, group="blind", until_ns=until)
 
 
 def _budget(view: View, versions: list[Object]) -> Iterator[Sign]:
@@ -141,7 +144,8 @@ def _budget(view: View, versions: list[Object]) -> Iterator[Sign]:
     for run, _ in runs(versions, lambda budget: _count(budget, "currentHealthy") < _count(budget, "desiredHealthy")):
         healthy, wanted = _count(run[0], "currentHealthy"), _count(run[0], "desiredHealthy")
         text = f"is not kept: {healthy} of the {wanted} pods that it asks for are healthy"
-        yield Sign(run[0].valid_from_ns, text, kubectl("describe", run[-1]), group="broken")
+        until, command = over(view, run), kubectl("describe", run[-1])
+        yield Sign(run[0].valid_from_ns, text, command, group="broken", until_ns=until)
     for run, _ in runs(versions, lambda budget: not _count(budget, "disruptionsAllowed")):
         if run[-1].valid_to_ns > view.end_ns:
             for node, since_ns in _cordoned_under(view, run[-1]):

@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import ssl
 import subprocess
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml
 from go_peers import free_port
 
 from sample_data.processes import Processes
 
 _KUBELETS = Path(__file__).parent / "kubelets.yaml"
+_DEPLOY = Path(__file__).parents[3] / "deploy"
 _START_S = 120
 ADMIN = "admin"
 
@@ -36,6 +41,7 @@ class ControlPlane:
         self.folder = folder
         self._program = str(program)
         self._processes = Processes(folder)
+        self._pids: dict[str, int] = {}
         self._port, self._etcd = free_port(), free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self.token = secrets.token_hex(16)
@@ -107,20 +113,67 @@ class ControlPlane:
             "root-ca-file": self.ca,
             "horizontal-pod-autoscaler-sync-period": "5s",
             "pvclaimbinder-sync-period": "1s",
+            "node-monitor-grace-period": "40s",
             "kube-api-qps": 200,
             "kube-api-burst": 400,
         }
         self._start("kube-controller-manager", options | of_manager)
-        self._start("kube-scheduler", options | {"secure-port": free_port()})
-        kubelets = {"kubeconfig": self.kubeconfig, "config": _KUBELETS}
-        kubelets |= {"manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"}
-        self._start("kwok", kubelets)
+        self._start("kube-scheduler", options | {"secure-port": (scheduler := free_port())})
+        self._metrics = {
+            "kube-apiserver": self.url,
+            "etcd": f"http://127.0.0.1:{self._etcd}",
+            "kube-controller-manager": f"https://127.0.0.1:{of_manager['secure-port']}",
+            "kube-scheduler": f"https://127.0.0.1:{scheduler}",
+        }
+        self.start_kubelets("fake", "10.0.0.1/24")
 
-    def _start(self, name: str, options: dict[str, Any], *more: str) -> None:
+    def start_kubelets(self, name: str, addresses: str) -> None:
+        """Play the nodes that are annotated with this name; their pods get ``addresses``."""
+        # As a kubelet does, it renews a lease: a node that does not is lost.
+        options = {"kubeconfig": self.kubeconfig, "config": _KUBELETS, "node-lease-duration-seconds": 20}
+        options |= {"manage-nodes-with-annotation-selector": f"kwok.x-k8s.io/node={name}", "cidr": addresses}
+        self._start("kwok", options, called=f"kubelets-{name}")
+
+    def stop_kubelets(self, name: str) -> None:
+        """End what plays nodes, as power that fails does."""
+        self._processes.kill(f"kubelets-{name}")
+
+    def metrics(self) -> dict[str, bytes]:
+        """Return what each component serves to Prometheus."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        with urllib3.PoolManager(cert_reqs="CERT_NONE", retries=False, timeout=60) as http, warnings.catch_warnings():
+            # Each has made a certificate for itself.
+            warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+            found = {
+                name: http.request("GET", f"{url}/metrics", headers=headers) for name, url in self._metrics.items()
+            }
+        assert {answer.status for answer in found.values()} == {200}
+        return {name: answer.data for name, answer in found.items()}
+
+    @contextmanager
+    def slow_store(self) -> Iterator[None]:
+        """Let etcd run a tenth of the time only, as on a disk that is too slow, until the block ends."""
+        done = threading.Event()
+
+        def hold() -> None:
+            while not done.wait(0.1):
+                os.kill(self._pids["etcd"], signal.SIGSTOP)
+                done.wait(0.9)
+                os.kill(self._pids["etcd"], signal.SIGCONT)
+
+        holding = threading.Thread(target=hold)
+        holding.start()
+        try:
+            yield
+        finally:
+            done.set()
+            holding.join()
+
+    def _start(self, name: str, options: dict[str, Any], *more: str, called: str | None = None) -> None:
         arguments = [f"--{option}={value}" for option, value in options.items()]
         # kwok and kubectl look for settings below the home folder.
         home = {"HOME": str(self.folder), "KUBECONFIG": str(self.kubeconfig)}
-        self._processes.start(name, [self._program, name, *arguments, *more], env=home)
+        self._pids[name] = self._processes.start(called or name, [self._program, name, *arguments, *more], env=home)
 
     def stop(self) -> None:
         """End every program."""
@@ -202,7 +255,16 @@ class ControlPlane:
         settings.api_key = {"authorization": f"Bearer {token or self.token}"}
         return client.ApiClient(settings)
 
-    def node(self, name: str, cpu: str = "8", labels: dict[str, str] | None = None) -> dict[str, Any]:
+    def collector_token(self) -> str:
+        """Return a token of the ServiceAccount that deploy/ gives the collector, with the rights that it gives."""
+        kinds = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
+        rendered = yaml.safe_load_all(self.kubectl("kustomize", str(_DEPLOY / "overlays/single-node")))
+        self.apply(*(found for found in rendered if found["kind"] in kinds))
+        return self.kubectl("create", "token", "collector", "-n", "hypocenter").strip()
+
+    def node(
+        self, name: str, cpu: str = "8", labels: dict[str, str] | None = None, played_by: str = "fake"
+    ) -> dict[str, Any]:
         """Return a node that kwok plays."""
         resources = {"cpu": cpu, "memory": "32Gi", "pods": "500"}
         return {
@@ -211,7 +273,7 @@ class ControlPlane:
             "metadata": {
                 "name": name,
                 "labels": {"kubernetes.io/hostname": name, **(labels or {})},
-                "annotations": {"kwok.x-k8s.io/node": "fake"},
+                "annotations": {"kwok.x-k8s.io/node": played_by},
             },
             "status": {"allocatable": resources, "capacity": resources},
         }

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from control_plane import ControlPlane
 from metrics_api import MetricsApi
-from shop import claim, node_of, policy
+from shop import ANOTHER, claim, node_of, policy
 from workloads import job
 
 Inject = Callable[[ControlPlane, MetricsApi, str], Any]
@@ -20,8 +21,9 @@ Inject = Callable[[ControlPlane, MetricsApi, str], Any]
 class Fault:
     """``rule`` finds it, the entity begins with ``entity`` ({ns} is the namespace, {node} the shop's node).
 
-    ``felt`` is the service that stops or slows with it, None where no call notices. ``within_s`` is how long the
-    cluster itself takes to come into the bad state.
+    ``felt`` is the service that stops or slows with it, None where no call notices; ``ranked`` is how the first of the
+    ranking begins, where that is not ``entity``: what was edited, when its pods show the finding. ``within_s`` is how
+    long the cluster itself takes to come into the bad state; ``apart`` asks for a kubelet of its own.
     """
 
     name: str
@@ -29,7 +31,9 @@ class Fault:
     entity: str
     inject: Inject
     felt: str | None = None
+    ranked: str | None = None
     within_s: float = 0.0
+    apart: bool = False
 
 
 def _image(tag: str) -> Inject:
@@ -102,15 +106,29 @@ def _not_ready(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
     plane.kubectl("patch", "node", node_of(ns), "--subresource=status", "-p", json.dumps(change))
 
 
+def _silent(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    """As a node that loses its power: nobody plays it any more, and nobody renews its lease."""
+    plane.kubectl("label", "node", node_of(ns), "kubelet=broken")
+    plane.stop_kubelets(ns)
+
+
+def _drain(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
+    """Cordon the node and ask the queue's pod to go, which its budget refuses."""
+    plane.kubectl("cordon", node_of(ns))
+    path = f"/api/v1/namespaces/{ns}/pods/queue-0/eviction"
+    with pytest.raises(AssertionError, match="disruption budget"):
+        plane.create_raw(path, _eviction(ns, "queue-0"))
+
+
 def _at_most(plane: ControlPlane, metrics: MetricsApi, ns: str) -> None:
     metrics.millicores[ns] = 900
 
 
 FAULTS = [
-    Fault("bad-image", "image pull", "api-", _image("absent"), "api"),
+    Fault("bad-image", "image pull", "api-", _image("absent"), "api", "Deployment/{ns}/api", within_s=3.0),
     Fault("broken-version", "change", "Deployment/{ns}/api", _image("crash"), "api"),
-    Fault("memory", "out of memory", "api-", _image("oom"), "api"),
-    Fault("probe", "probe failing", "api-", _image("unready"), "api"),
+    Fault("memory", "out of memory", "api-", _image("oom"), "api", "Deployment/{ns}/api", within_s=3.0),
+    Fault("probe", "probe failing", "api-", _image("unready"), "api", "Deployment/{ns}/api", within_s=3.0),
     Fault(
         "selector",
         "no endpoints",
@@ -134,8 +152,16 @@ FAULTS = [
         _patch("configmap", "settings", {"data": {"delay_ms": "400"}}),
         "api",
     ),
-    Fault("secret", "change", "Secret/{ns}/password", _patch("secret", "password", {"stringData": {"key": "another"}})),
+    Fault(
+        "secret",
+        "change",
+        "Secret/{ns}/password",
+        _patch("secret", "password", {"stringData": {"key": ANOTHER}}),
+        "api",
+    ),
     Fault("node-not-ready", "node not ready", "{node}", _not_ready, "web"),
+    Fault("node-lost", "node not ready", "{node}", _silent, "web", within_s=60.0, apart=True),
+    Fault("budget", "disruption budget", "PodDisruptionBudget/{ns}/queue", _drain),
     Fault(
         "taint",
         "taint",
@@ -151,6 +177,7 @@ FAULTS = [
         "api-",
         _api(_pod_spec({"nodeSelector": {"shop": "nowhere"}})["spec"]),
         "api",
+        "Deployment/{ns}/api",
     ),
     Fault(
         "scaled-to-zero", "change", "Deployment/{ns}/api", _patch("deployment", "api", {"spec": {"replicas": 0}}), "api"
@@ -168,7 +195,8 @@ FAULTS = [
     Fault(
         "entry",
         "broken reference",
-        "Ingress/{ns}/entry",
+        "Service/{ns}/web",
         lambda k, m, ns: k.kubectl("delete", "service", "web", "-n", ns),
+        "entry",
     ),
 ]

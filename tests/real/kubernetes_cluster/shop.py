@@ -8,6 +8,7 @@ from control_plane import ControlPlane
 from workloads import Object, deployment, job, named, service, template
 
 SERVICES = ("web", "api", "db")
+PASSWORD, ANOTHER = "c4nary-of-a-password", "another-c4nary"
 
 
 def node_of(namespace: str) -> str:
@@ -20,13 +21,13 @@ def shop(plane: ControlPlane, namespace: str) -> list[Object]:
     here = {"nodeSelector": {"shop": namespace}}
     objects = [
         deployment("web", namespace, **here),
-        deployment("api", namespace, **here, container=_settings_from("settings")),
+        deployment("api", namespace, **here, volumes=[_mounted("settings"), _secret("password")]),
         deployment("db", namespace, **here, **_claims("data")),
         *(service(name, namespace) for name in SERVICES),
         service("headless", namespace, selects="queue"),
         named("v1", "Service", "outside", namespace, spec={"type": "ExternalName", "externalName": "example.org"}),
         named("v1", "ConfigMap", "settings", namespace, data={"delay_ms": "0"}),
-        named("v1", "Secret", "password", namespace, stringData={"key": "a value"}),
+        named("v1", "Secret", "password", namespace, stringData={"key": PASSWORD}),
         _volume(namespace),
         claim("data", namespace, storageClassName="static"),
         job("migrate", namespace),
@@ -86,12 +87,12 @@ def policy(name: str, namespace: str, labels: dict[str, str], callers: list[str]
     return named("networking.k8s.io/v1", "NetworkPolicy", name, namespace, spec=spec)
 
 
-def _settings_from(name: str) -> dict[str, Any]:
-    return {"envFrom": [{"configMapRef": {"name": name}}], "env": [_from_secret("PASSWORD", "password", "key")]}
+def _mounted(name: str) -> dict[str, Any]:
+    return {"name": name, "configMap": {"name": name}}
 
 
-def _from_secret(variable: str, name: str, key: str) -> dict[str, Any]:
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+def _secret(name: str) -> dict[str, Any]:
+    return {"name": name, "secret": {"secretName": name}}
 
 
 def _claims(name: str) -> dict[str, Any]:

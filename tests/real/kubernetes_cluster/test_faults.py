@@ -1,53 +1,27 @@
-"""Faults in a real cluster: each is found at its object and since it was put in; a healthy shop shows none."""
+"""Faults in a real cluster under real telemetry: each is found at its object, since it was put in, and ranked first."""
 
 from __future__ import annotations
 
-import time
+import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from control_plane import ControlPlane
 from faults import FAULTS, Fault
-from metrics_api import metrics_api
-from shop import SERVICES, node_of, shared, shop
-from watching import Watching, watching
-from workloads import pods, reason
+from shop import ANOTHER, PASSWORD, node_of
+from shops import HEALTHY, Shops, running_shops, state
 
-from hypocenter.analysis.evidence.kubernetes_causes import Finding, causes
-from hypocenter.graph.kubernetes import History
-from hypocenter.graph.kubernetes_services import Speakers
+from hypocenter.analysis.evidence.kubernetes_causes import Finding
 from hypocenter.tracer.kubernetes.kinds import KINDS
-from hypocenter.tracer.window import Window
+from hypocenter.tracer.schema import SIGNALS
+from hypocenter.tracer.window import SECOND_NS
 
-SECOND_NS = 10**9
-HEALTHY = "healthy"
-CALLS = [("web", "api"), ("api", "db")]
 # What a fault shows where the cluster itself takes its time: a grace period, a back-off, a minimal duration.
 _PATIENCE_S = 100
-
-
-@dataclass
-class Shops:
-    """All shops under one watch; ``injected_ns`` is when the fault of a shop was put in, before and after the call."""
-
-    plane: ControlPlane
-    watch: Watching
-    ready_ns: int
-    injected_ns: dict[str, tuple[int, int]]
-
-    def findings(self, namespace: str, since_ns: int) -> list[Finding]:
-        """Return what the evidence says of one shop since a time."""
-        now_ns = time.time_ns()
-        window = Window(since_ns, now_ns + 1)
-        versions = self.watch.versions()
-        history = History.of(versions, window, self.watch.store.read("events"))
-        found = causes(history, Speakers({}, {}, frozenset(SERVICES)), CALLS, now_ns)
-        return [f for f in found if self._belongs(f, namespace) and not f.is_context]
-
-    def _belongs(self, finding: Finding, namespace: str) -> bool:
-        return finding.found.namespace == namespace or finding.entity == node_of(namespace)
+FELT = [fault for fault in FAULTS if fault.felt]
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
@@ -57,49 +31,16 @@ def shops(
     """Yield shops that were healthy, and since then have a fault each, of those that are asked for."""
     asked = {item.name for item in request.session.items}
     faults = [fault for fault in FAULTS if any(f"[{fault.name}]" in name for name in asked)]
-    names = [HEALTHY, *(fault.name for fault in faults)]
-    with (
-        metrics_api(plane) as metrics,
-        watching(plane, tmp_path_factory.mktemp("watch")) as watch,
-    ):
-        nodes = [plane.node(node_of(name), labels={"shop": name}) for name in names]
-        spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
-        plane.kubectl("create", "-f", "-", stdin=[*nodes, *spaces])
-        plane.apply(*shared(), *(found for name in names for found in shop(plane, name)))
-        for name in names:
-            plane.wait(lambda name=name: is_up(plane, name), f"the shop {name}: {state(plane, name)}")
-        time.sleep(2)
-        running = Shops(plane, watch, time.time_ns(), {})
-        time.sleep(3)
-        for fault in faults:
-            before = time.time_ns()
-            fault.inject(plane, metrics, fault.name)
-            running.injected_ns[fault.name] = (before, time.time_ns())
+    with running_shops(plane, tmp_path_factory.mktemp("shops"), faults, plane.collector_token()) as running:
         yield running
-        plane.kubectl("delete", "--wait=false", *(f"namespace/{name}" for name in names))
-        plane.kubectl("delete", "--wait=false", *(f"node/{node_of(name)}" for name in names))
-
-
-def state(plane: ControlPlane, namespace: str) -> dict[str, str]:
-    return {pod["metadata"]["name"]: reason(pod) for pod in pods(plane, namespace)}
-
-
-def is_up(plane: ControlPlane, namespace: str) -> bool:
-    found = state(plane, namespace)
-    apps = {name.split("-")[0] for name, why in found.items() if why == "ready"}
-    scaler = plane.read(f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/web")["status"].get(
-        "conditions", ()
-    )
-    sees = any(c["type"] == "ScalingActive" and c["status"] == "True" for c in scaler)
-    return apps >= {"web", "api", "db", "queue", "agent"} and sees
 
 
 def test_a_healthy_shop_gives_no_finding(shops: Shops) -> None:
-    assert [f.text for f in shops.findings(HEALTHY, shops.ready_ns)] == []
+    assert [f.text for f in shops.findings(HEALTHY)] == []
 
 
 def test_every_kind_of_object_is_stored(shops: Shops) -> None:
-    rows = shops.watch.versions().table.to_pylist()
+    rows = shops.versions().table.to_pylist()
     held = {row["kind"] for row in rows if row["namespace"] in (HEALTHY, None)}
     # Nothing attaches volumes here, and no Gateway API is installed.
     absent = {"Event", "VolumeAttachment", *(kind.name for kind in KINDS if kind.optional)}
@@ -112,7 +53,7 @@ def test_the_fault_is_found_when_and_where_it_was_put_in(shops: Shops, fault: Fa
     before, after = shops.injected_ns[fault.name]
 
     def named() -> list[Finding]:
-        told = shops.findings(fault.name, shops.ready_ns)
+        told = shops.findings(fault.name)
         return [f for f in told if f.rule == fault.rule and f.entity.startswith(entity)]
 
     found = shops.plane.wait(named, lambda: said(shops, fault), _PATIENCE_S)[0]
@@ -123,6 +64,32 @@ def test_the_fault_is_found_when_and_where_it_was_put_in(shops: Shops, fault: Fa
     assert found.command.startswith("kubectl ")
 
 
+def test_a_healthy_shop_has_no_origin(shops: Shops) -> None:
+    told = shops.rank(HEALTHY).ranking
+    assert told.outcome == "no-origin", told.candidates[0]
+
+
+@pytest.mark.parametrize("fault", FELT, ids=lambda fault: fault.name)
+def test_the_ranking_puts_the_object_first(shops: Shops, fault: Fault) -> None:
+    """Nothing is told but what the collector stored: neither the time nor where it hurts."""
+    ranked = shops.rank(fault.name, fault.within_s)
+    first = ranked.ranking.candidates[0]
+    print(f"{fault.name}: {first.entity} of {first.service}, p {first.probability:.2f}\n{ranked}")
+    wanted = (fault.ranked or fault.entity).format(ns=fault.name, node=node_of(fault.name))
+    assert ranked.ranking.outcome == "ranked"
+    assert first.entity.startswith(wanted)
+    assert first.service == fault.felt
+
+
+def test_no_value_of_a_secret_reaches_store_log_or_report(shops: Shops, tmp_path: Path) -> None:
+    page = shops.rank("secret" if "secret" in shops.injected_ns else HEALTHY).report(tmp_path / "page.html")
+    rows = [str(shops.collecting.store.read(signal).to_pylist()) for signal in SIGNALS]
+    assert "password" in rows[list(SIGNALS).index("objects")], "the Secret itself is known"
+    values = [form for value in (PASSWORD, ANOTHER) for form in (value, base64.b64encode(value.encode()).decode())]
+    for text in (*rows, *shops.collecting.told, page.read_text(encoding="utf-8")):
+        assert not [value for value in values if value in text]
+
+
 def said(shops: Shops, fault: Fault) -> str:
-    told: Any = [(f.rule, f.entity, f.text) for f in shops.findings(fault.name, shops.ready_ns)]
+    told: Any = [(f.rule, f.entity, f.text) for f in shops.findings(fault.name)]
     return f"the finding of {fault.name}; told was {told}; pods {state(shops.plane, fault.name)}"

@@ -10,33 +10,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import yaml
 from control_plane import ControlPlane
 from watching import Watching, watching
 from workloads import deployment, named, pods
 
 from hypocenter.tracer.kubernetes.kinds import KINDS
 
-ROOT = Path(__file__).parents[3]
-ACCOUNT = "hypocenter"
 CANARY = "c4nary-of-a-secret"
 
 
 @pytest.fixture
 def token(plane: ControlPlane) -> str:
     """Return a token of the ServiceAccount that deploy/ gives the collector."""
-    access = plane.kubectl("kustomize", str(ROOT / "deploy/overlays/single-node"))
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=rights(access))
-    return plane.kubectl("create", "token", "collector", "-n", ACCOUNT).strip()
-
-
-def rights(rendered: str) -> list[Any]:
-    kinds = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
-    return [found for found in yaml.safe_load_all(rendered) if found["kind"] in kinds]
+    return plane.collector_token()
 
 
 def test_the_collectors_account_sees_every_kind_and_no_value_of_a_secret(
