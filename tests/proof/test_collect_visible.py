@@ -13,7 +13,7 @@ from collecting import Running, collector
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import hypocenter as hc
-from benchmarks.collect import send_for, write_payload
+from benchmarks.collect_load import send_for, write_requests
 from hypocenter.tracer.window import SECOND_NS, Window
 
 pytestmark = pytest.mark.timeout(3600)
@@ -71,12 +71,12 @@ def test_calls_under_full_load_are_in_the_store_and_the_graph_at_once(
     tmp_path: Path, scaled: Callable[[int], int]
 ) -> None:
     seconds = max(15, scaled(120))
-    payload = write_payload(tmp_path, 8192, start_ns=time.time_ns())
+    requests = write_requests(tmp_path, 8192, 64 * 8192, start_ns=time.time_ns())
     acknowledged_s, found_s = list[float](), list[float]()
     with collector(tmp_path / "store") as running:
         sent = dict[str, float]()
         ports = [running.ports["otlp-grpc"]]
-        load = threading.Thread(target=lambda: sent.update(send_for(str(payload), ports, 8192, 4, seconds)))
+        load = threading.Thread(target=lambda: sent.update(send_for(str(requests), ports, 8192, 4, seconds)))
         load.start()
         number = 0
         while load.is_alive() and number < 20:

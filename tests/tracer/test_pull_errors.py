@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from answering import Answer, serving
 
 from hypocenter.errors import Overloaded, SourceError
-from hypocenter.tracer.batch import Batch, concat
+from hypocenter.tracer.batch import Batch, Tally, concat
+from hypocenter.tracer.otlp.batches import evened
 from hypocenter.tracer.pull import alertmanager, jaeger, prometheus, sources, tempo, zipkin
 from hypocenter.tracer.pull.discovery import selectors, useful
 from hypocenter.tracer.pull.polling import PullSource, put
@@ -320,6 +322,18 @@ def test_seen_lets_each_row_through_once() -> None:
     assert pull_again.rows == first.rows == 5 and again.rows == 0
     seen.forget(WINDOW.end_ns)
     assert seen.new(batch)[0].table("points").num_rows == 4
+
+
+def test_new_rows_are_counted_also_when_their_batch_was_cut() -> None:
+    with serving(prometheus_of([[T + at, "1"] for at in range(0, 60, 15)])) as url:
+        batch = pull(url)
+    seen, told = Seen(), []
+    for _ in range(2):
+        for piece in evened([Batch(batch.tables, Tally(Counter(batch.tally.accepted)))], 2):
+            rows, keys = seen.new(piece)
+            seen.add(keys)
+            told.append(dict(rows.tally.accepted))
+    assert told == [{"series": 1, "points": 2}, {"points": 2}, {}, {}]
 
 
 def test_put_stops_waiting_when_stopped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,9 +70,9 @@ class Seen:
             is_new[first] = True
             is_new &= ~np.isin(keys, self._known[signal][0])
             kept = table if is_new.all() else table.filter(pa.array(is_new))
-            batch.tally.accepted[signal] -= table.num_rows - kept.num_rows
             tables[signal], fresh[signal] = kept, (keys[is_new], times[is_new])
-        batch.tally.accepted += type(batch.tally.accepted)()  # drops what became zero
+        # Of a batch that was cut, the first piece carries the tally of all.
+        batch.tally.accepted = Counter({signal: len(table) for signal, table in tables.items() if len(table)})
         return Batch(tables, batch.tally), fresh
 
     def add(self, keys: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:

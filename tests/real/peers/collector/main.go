@@ -1,4 +1,4 @@
-// An OpenTelemetry Collector with nothing but what turns spans into metrics of calls and of operations.
+// An OpenTelemetry Collector with nothing but what turns spans into metrics of calls and of operations, and what writes them.
 package main
 
 import (
@@ -6,6 +6,7 @@ import (
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/connector/servicegraphconnector"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector"
+	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/confmap/provider/fileprovider"
@@ -18,12 +19,12 @@ import (
 )
 
 func factories() (otelcol.Factories, error) {
-	receivers, exporters := otlpreceiver.NewFactory(), otlphttpexporter.NewFactory()
+	receivers, exporters, file := otlpreceiver.NewFactory(), otlphttpexporter.NewFactory(), fileexporter.NewFactory()
 	graph, spans := servicegraphconnector.NewFactory(), spanmetricsconnector.NewFactory()
 	return otelcol.Factories{
 		Receivers:  map[component.Type]receiver.Factory{receivers.Type(): receivers},
 		Connectors: map[component.Type]connector.Factory{graph.Type(): graph, spans.Type(): spans},
-		Exporters:  map[component.Type]exporter.Factory{exporters.Type(): exporters},
+		Exporters:  map[component.Type]exporter.Factory{exporters.Type(): exporters, file.Type(): file},
 	}, nil
 }
 
