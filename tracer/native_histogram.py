@@ -16,6 +16,7 @@ from .otlp.any_value import plain_double
 _FIELD: Final = re.compile(r"\s*([a-z_]+)\s*:\s*(\[[^\[\]]*\]|[^\s,\[\]{}]+)\s*(?:,|$)")
 _SCALES: Final = range(-4, 9)
 _CUSTOM_BOUNDS: Final = -53
+_INDEX: Final = range(-(2**31), 2**31)  # as the protocol numbers buckets
 # Gaps between spans are written out; a scrape has some hundred buckets.
 _MOST_BUCKETS: Final = 20_000
 
@@ -79,6 +80,8 @@ def _buckets(fields: dict[str, str], side: str) -> tuple[int, list[int | float]]
             counts[place] += counts[place - 1]
     if any(len(span) != 2 or span[1] < 0 for span in spans) or sum(length for _, length in spans) != len(counts):
         raise ValueError("as many counts as the spans are long")
+    if spans and spans[0][0] not in _INDEX:
+        raise ValueError("an index of a bucket has 32 bits")
     if any(offset < 0 for offset, _ in spans[1:]) or sum(o + n for o, n in spans[1:]) + len(counts) > _MOST_BUCKETS:
         raise ValueError("spans ascend, and hold some thousand buckets")
     found: list[int | float] = []
