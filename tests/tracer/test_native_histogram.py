@@ -6,7 +6,10 @@ import pytest
 
 from hypocenter.tracer.native_histogram import to_json
 
-WHOLE = "{{count:7,sum:3.5,schema:{schema},zero_threshold:0,zero_count:1,positive_spans:[{offset}:2],positive_deltas:[2,2]}}"
+WHOLE = (
+    "{{count:7,sum:3.5,schema:{schema},zero_threshold:0,zero_count:1,"
+    "positive_spans:[{offset}:2],positive_deltas:[2,2]}}"
+)
 
 
 @pytest.mark.parametrize("offset", [-(2**31), -3, 0, 2**31 - 1])
