@@ -45,8 +45,8 @@ class Linked:
     @classmethod
     def together(cls, parts: Iterable[Linked]) -> Linked:
         """Return the links of all parts."""
-        pairs = [(part.by, part.key) for part in parts]
-        return cls(*(np.concatenate([np.empty(0, np.uint64), *column]) for column in zip(*pairs, strict=True)))
+        pairs = [(np.empty(0, np.uint64), np.empty(0, np.uint64)), *((part.by, part.key) for part in parts)]
+        return cls(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
 
     def sent(self, spans: Iterable[tuple[Ints, Ints, Ints]]) -> Sent:
         """Return when the linked messages were sent, as spans tell that are given in parts as key, start, duration."""

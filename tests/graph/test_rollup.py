@@ -232,5 +232,11 @@ def test_segment_that_went_away_can_be_tried_again(tmp_path: Path) -> None:
     assert raised.value.retryable
 
 
+def test_window_without_spans_has_empty_rollups(store: Store) -> None:
+    store.append(Batch({"spans": table(call("t", T0))}))
+    assert plain(roll_up_segments(store.paths("spans"), Window(T0 + HOUR_NS, T0 + 2 * HOUR_NS))) == plain(empty())
+    assert plain(roll_up_segments([])) == plain(empty())
+
+
 def test_store_without_spans_has_empty_rollups(store: Store) -> None:
     assert plain(rollups(store, Window(0, HOUR_NS))) == plain(empty())

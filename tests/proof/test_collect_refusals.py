@@ -48,7 +48,7 @@ def test_ten_times_the_load_is_refused_within_bounded_memory(tmp_path: Path, sca
         recovered_s = time.monotonic() - begun
     assert clients.acknowledged <= set(trace_numbers(Store(tmp_path / "store")))
     assert clients.final == []
-    assert refused > 2 * stored
+    assert refused >= 9 * stored  # offered was ten times what it took
     assert peak < 10**9
     print(
         f"\ncollect: overload for {seconds} s: {stored:.0f} requests taken, {refused} refused, peak {peak >> 20} MiB, "
