@@ -217,7 +217,7 @@ class Config(_Strict):
     retry: Retry = Retry()
     mapping: tuple[MapRule, ...] = ()
     sinks: tuple[SinkConfig, ...] = ()
-    allow_hosts: tuple[str, ...] = ()  # beside the hosts of the sinks and sources
+    allow_hosts: tuple[str, ...] = ()  # where given, no other host may be named
     otlp: Url | None = None  # where traces of the hook's own work go
 
     @model_validator(mode="after")
@@ -237,6 +237,12 @@ class Config(_Strict):
         found["store"] = self.store and str(self.store)
         found["kubernetes"] = self.kubernetes and self.kubernetes.model_dump(exclude_none=True)
         return {kind: section for kind, section in found.items() if section is not None}
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of servers that are asked and told, beside the sinks."""
+        sections = [self.prometheus, self.jaeger, self.tempo, self.otlp]
+        return [section if isinstance(section, str) else section["url"] for section in sections if section is not None]
 
     @property
     def host_and_port(self) -> tuple[str, int]:

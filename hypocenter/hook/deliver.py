@@ -29,8 +29,9 @@ _log = logging.getLogger(__name__)
 LANES = 32
 # Deliveries that may wait for the journal to note them; what a kill then makes come twice is no more.
 UNNOTED = 64
-# What is left of the deadline for the delivery itself.
-_RESERVE_S = 0.15
+# What is left of the deadline for the delivery itself, and for each that is let go with it: many wait for one ranking.
+_RESERVE_S, _EACH_S = 0.15, 0.002
+_LEAST_S = 0.05  # enough for what needs no ranking
 
 
 @dataclass(eq=False)
@@ -157,7 +158,8 @@ class Dispatcher:
 
     async def _enrichment(self, delivery: Delivery) -> Enrichment | None:
         """Wait for the enrichment, at most until the deadline."""
-        left = delivery.deadline - _RESERVE_S - time.monotonic()
+        until_deadline = delivery.deadline - time.monotonic()
+        left = max(until_deadline - _RESERVE_S - _EACH_S * len(self.pending), min(until_deadline, _LEAST_S))
         if not delivery.enrichment.done() and left > 0 and not delivery.went_untouched:
             await asyncio.wait({delivery.enrichment}, timeout=left)
         # Once one receiver got it untouched, the enrichment follows for all.

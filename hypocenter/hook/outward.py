@@ -30,16 +30,15 @@ class Attempt:
 
 
 class Outward:
-    """Posts to receivers; redirects are not followed, and no host is reached that the configuration does not name."""
+    """Posts to receivers; redirects are not followed, so no host is reached that the configuration does not name.
+
+    Raises SourceError when it names one that ``allow_hosts`` lacks.
+    """
 
     def __init__(self, config: Config, sinks: list[Sink], transport: httpx.AsyncBaseTransport | None = None) -> None:
-        urls = [sink.url for sink in sinks if sink.url]
-        self.allowed = frozenset({*config.allow_hosts, *(urlsplit(url).hostname or "" for url in urls)})
-        if config.allow_hosts:
-            outside = sorted({urlsplit(url).hostname or "" for url in urls} - set(config.allow_hosts))
-            if outside:
-                raise SourceError(f"allow_hosts: it is given and lacks {', '.join(outside)}, which a sink names")
-            self.allowed = frozenset(config.allow_hosts)
+        hosts = {urlsplit(url).hostname or "" for url in [*(sink.url for sink in sinks if sink.url), *config.urls]}
+        if config.allow_hosts and (outside := sorted(hosts - set(config.allow_hosts))):
+            raise SourceError(f"allow_hosts: it is given and lacks {', '.join(outside)}, which the configuration names")
         limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
         self._client = httpx.AsyncClient(
             timeout=config.retry.timeout, limits=limits, follow_redirects=False, trust_env=False, transport=transport
@@ -50,8 +49,6 @@ class Outward:
         """Try once; whatever the network does is an `Attempt`."""
         if sink.url is None:
             return await asyncio.to_thread(_write, sink.config.path, outgoing.body)
-        if urlsplit(sink.url).hostname not in self.allowed:
-            return Attempt("refused", "host not allowed")
         try:
             # The client's own limits are per read; a receiver that trickles must not hold the lane.
             async with asyncio.timeout(2 * self._timeout_s):

@@ -208,6 +208,25 @@ def test_what_was_accepted_and_not_delivered_comes_after_a_restart_with_its_key(
     assert [r.headers["Idempotency-Key"] for r in up.requests] == [down.requests[0].headers["Idempotency-Key"]]
 
 
+def test_the_end_waits_for_what_is_on_its_way(tmp_path: Path) -> None:
+    delivered: list[bytes] = []
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.3)
+        delivered.append(request.content)
+        return httpx.Response(200)
+
+    async def whole() -> int:
+        running = Hook(hooks.config(tmp_path), workers=hooks.Workers(), transport=httpx.MockTransport(slow))
+        async with running as hook:
+            await hook.receive(hooks.body(hooks.alert()), "alertmanager")
+        assert len(delivered) == 1
+        async with hooks.hook(tmp_path, hooks.Receiver()) as later:
+            return len(later.dispatcher.pending)
+
+    assert asyncio.run(whole()) == 0
+
+
 def test_garbage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DecodeError):
         run(tmp_path, hooks.Receiver(), lambda hook: hook.receive(b"[]", "alertmanager"))

@@ -160,8 +160,26 @@ def test_requests_carry_key_token_and_signature(secret: dict[str, str]) -> None:
 
 
 def test_no_host_is_reached_that_the_configuration_does_not_allow(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="it is given and lacks next"):
+    with pytest.raises(SourceError, match=r"it is given and lacks next\.example, which"):
         hooks.hook(tmp_path, hooks.Receiver(), allow_hosts=["other.example"])
+    servers = {"prometheus": {"url": "http://prometheus.example"}, "otlp": "http://otlp.example:4318"}
+    with pytest.raises(SourceError, match=r"lacks otlp\.example, prometheus\.example, which"):
+        hooks.hook(tmp_path, hooks.Receiver(), allow_hosts=["next.example"], **servers)
+    allowed = ["next.example", "otlp.example", "prometheus.example"]
+    assert hooks.hook(tmp_path, hooks.Receiver(), allow_hosts=allowed, **servers)
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    receiver = hooks.Receiver(lambda _: hooks.httpx.Response(302, headers={"Location": "http://evil.example/"}))
+
+    async def whole() -> list[str]:
+        async with hooks.hook(tmp_path, receiver) as hook:
+            await hook.receive(hooks.body(hooks.alert()), "alertmanager")
+            await hooks.settled(hook)
+            return [letter.content["reason"] for letter in hook.dead]
+
+    assert asyncio.run(whole()) == ["HTTP 302: "]
+    assert [request.url.host for request in receiver.requests] == ["next.example"]
 
 
 def test_addresses_in_logs_keep_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
