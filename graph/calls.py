@@ -57,9 +57,9 @@ class Calls:
         size = len(self.ends)
         return {side: Durations.of(self.table[name], self.number, size) for side, name in _DURATIONS.items()}
 
-    def dispersion(self, steps: float) -> npt.NDArray[np.float64]:
+    def dispersion(self, steps: float, step_ns: int) -> npt.NDArray[np.float64]:
         """Return how much burstier than a Poisson process each edge is: variance / mean of its steps, at least 1."""
-        rows = pd.DataFrame({"edge": self.number, "time_ns": self.table["time_ns"].to_numpy()})
+        rows = pd.DataFrame({"edge": self.number, "time_ns": self.table["time_ns"].to_numpy() // step_ns})
         rows["count"] = self.table["count"].to_numpy()
         # Calls of one edge and step may stand in several rows, one per kind of node.
         per_step = rows.groupby(["edge", "time_ns"], as_index=False)["count"].sum()

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 
 from hypocenter.errors import GraphError
 
-from ..tracer.window import MINUTE_NS, SECOND_NS, Window
+from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window
 from .calls import Calls
 from .coverage import Coverage
-from .rollup import STEP_NS, Rollups, empty, within
+from .rollup import STEP_NS, Rollups, empty, to_steps, within
 from .rollup import merge as merge_rollups
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     import networkx as nx
@@ -46,12 +46,15 @@ class DependencyGraph:
     not say so (`hypocenter.graph.sampling_bias.is_unmarked_sample`) also ``adjusted_count``, ``rate_per_s`` and
     ``error_ratio``; ``rate_from``, ``errors_from`` and ``durations_from`` name the source of each.
 
+    Rows of ``rollups`` are of steps of ``step_ns``, 10 s or coarser.
+
     A graph without ``windows`` came from a file that tells no times: rates, errors and durations are unknown.
     """
 
     rollups: Rollups
     windows: tuple[Window, ...]
     told: Rollups = field(default_factory=empty)
+    step_ns: int = STEP_NS
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
@@ -59,12 +62,22 @@ class DependencyGraph:
         return cls(within(rollups, window), (window,))
 
     @classmethod
-    def read(cls, store: Store, window: Window | None = None, *, by: str = "service") -> DependencyGraph:
+    def read(
+        cls,
+        store: Store,
+        window: Window | None = None,
+        *,
+        by: str = "service",
+        coarse: bool = False,
+        durations_of: Collection[str] = ("edges", "operations", "instances"),
+    ) -> DependencyGraph:
         """Return the graph of a store in a window, widened to whole steps of 10 s; None is all that the store holds.
 
         Edges come from spans and, where these have none, from the metrics of service graphs and meshes. ``by`` makes
         nodes of ``pod``s, or tells services apart by ``version``, ``environment`` or ``cluster``
-        (`hypocenter.graph.replicas.read_finer`); metrics are left out then.
+        (`hypocenter.graph.replicas.read_finer`); metrics are left out then. ``coarse`` reads whole hours as one step
+        each, and durations of other tables than ``durations_of`` are unknown: long windows take a fraction of the time
+        (`hypocenter.graph.cache.rollups`).
 
         Raises
         ------
@@ -81,7 +94,9 @@ class DependencyGraph:
         whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
         if by != "service":
             return cls.of(read_finer(store, whole, by), whole)
-        return cls.of(rollups(store, whole), whole).with_metrics(from_metrics.read(store, whole))
+        found = rollups(store, whole, coarse=coarse, durations_of=durations_of)
+        step_ns = HOUR_NS if coarse else STEP_NS
+        return cls(found, (whole,), from_metrics.read(store, whole), step_ns)
 
     @classmethod
     def from_file(cls, path: Path | str) -> DependencyGraph:
@@ -104,7 +119,7 @@ class DependencyGraph:
 
     def within(self, window: Window) -> DependencyGraph:
         """Return the graph of the steps that start in ``window``."""
-        return replace(self.of(self.rollups, window), told=within(self.told, window))
+        return replace(self, rollups=within(self.rollups, window), windows=(window,), told=within(self.told, window))
 
     @property
     def window(self) -> Window:
@@ -121,14 +136,18 @@ class DependencyGraph:
     @property
     def steps(self) -> float:
         """Observed steps of the rollups, at least one."""
-        return max(1.0, self.duration_s * SECOND_NS / STEP_NS)
+        return max(1.0, self.duration_s * SECOND_NS / self.step_ns)
 
     def merge(self, other: DependencyGraph) -> DependencyGraph:
         """Return the graph of both; associative and commutative. The two must not hold the same spans."""
         if bool(self.windows) != bool(other.windows):
             raise GraphError("a graph of a window cannot be merged with one from a file, which tells no times")
+        step_ns = max(self.step_ns, other.step_ns)
+        both = (
+            graph.rollups if graph.step_ns == step_ns else to_steps(graph.rollups, step_ns) for graph in (self, other)
+        )
         told = merge_rollups([self.told, other.told])
-        return DependencyGraph(merge_rollups([self.rollups, other.rollups]), _union(self.windows + other.windows), told)
+        return DependencyGraph(merge_rollups(both), _union(self.windows + other.windows), told, step_ns)
 
     @cached_property
     def critical_s(self) -> float:

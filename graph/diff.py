@@ -205,7 +205,9 @@ def _rate_test(
 ) -> tuple[Floats, Floats]:
     variance = np.zeros(len(old))
     for graph, edges, row in ((before, old, rows[0]), (after, new, rows[1])):
-        variance += edges["rate_per_s"].to_numpy() / graph.duration_s * graph.calls.dispersion(graph.steps)[row]
+        variance += (
+            edges["rate_per_s"].to_numpy() / graph.duration_s * graph.calls.dispersion(graph.steps, graph.step_ns)[row]
+        )
     change = (new["rate_per_s"] - old["rate_per_s"]).to_numpy()
     return (new["rate_per_s"] / old["rate_per_s"]).to_numpy(), change / np.sqrt(variance)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,20 +37,22 @@ class Durations:
         """Return the histograms (`hypocenter.graph.histogram`, nanoseconds) added up per ``group`` of their rows."""
         lists = histograms.combine_chunks()
         entries = pc.list_flatten(lists)
-        bucket = entries.field("bucket").to_numpy().astype(np.int64)
-        group = group[pc.list_parent_indices(lists).to_numpy()]
-        return cls._summed(size, group, bucket, entries.field("count").to_numpy())
+        lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
+        return cls._summed(size, group, lengths, entries.field("bucket").to_numpy(), entries.field("count").to_numpy())
 
     def grouped(self, into: Ints, size: int) -> Durations:
         """Return the durations of coarser groups: group i joins group ``into[i]`` of ``size``."""
-        return self._summed(size, into[self.group], self.bucket, self.count)
+        return self._summed(size, into[self.group], 1, self.bucket, self.count)
 
     @classmethod
-    def _summed(cls, size: int, group: Ints, bucket: Ints, count: Ints) -> Durations:
-        if not len(bucket):
-            return cls(size, group, bucket, count)
-        low, width = int(bucket.min()), int(bucket.max() - bucket.min() + 1)
-        key = group * width + (bucket - low)
+    def _summed(
+        cls, size: int, group: Ints, lengths: npt.NDArray[np.int32] | int, bucket: npt.NDArray[Any], count: Ints
+    ) -> Durations:
+        """Return the sums of entries, of which each group in turn has ``lengths``."""
+        low = int(bucket.min(initial=0))
+        width = int(bucket.max(initial=0)) - low + 1
+        key = np.repeat(group * width - low, lengths)
+        key += bucket
         if size * width <= _DENSE:
             # Counting into a dense table is exact below 2^53 and many times faster than sorting.
             total = np.bincount(key, count)

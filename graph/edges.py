@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -48,15 +49,15 @@ def edges(graph: DependencyGraph) -> pd.DataFrame:
 def over_time(graph: DependencyGraph, step_ns: int = MINUTE_NS) -> pd.DataFrame:
     """Return a row per step and caller -> callee with calls in it: ``start`` (RFC 3339), then `EDGE_COLUMNS`.
 
-    Steps are multiples of 10 s since the epoch, cut to the graph's window; else ValueError.
+    Steps are multiples of the graph's own (10 s) since the epoch, cut to its window; else ValueError.
     """
-    if step_ns <= 0 or step_ns % (10 * SECOND_NS):
-        raise ValueError(f"expected a multiple of 10 s in nanoseconds, got {step_ns}")
+    if step_ns <= 0 or step_ns % graph.step_ns:
+        raise ValueError(f"expected a multiple of {graph.step_ns // SECOND_NS} s in nanoseconds, got {step_ns}")
     parts = []
     for window in graph.windows:
         for start_ns in range(window.start_ns // step_ns * step_ns, window.end_ns, step_ns):
             step = Window(max(start_ns, window.start_ns), min(start_ns + step_ns, window.end_ns))
-            part = edges(graph.within(step))
+            part = edges(replace(graph.within(Window(start_ns, start_ns + step_ns)), windows=(step,)))
             part.insert(0, "start", to_rfc3339(step.start_ns))
             parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["start", *EDGE_COLUMNS])

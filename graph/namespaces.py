@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .rollup import SCHEMAS, Rollups
+from .rollup import SCHEMAS, Rollups, merge
 
 _NAMES = {"caller": "caller_kind", "callee": "callee_kind", "service": None}
 
@@ -48,4 +48,5 @@ def _renamed(part: Rollups, names: dict[str, str]) -> Rollups:
                 found = renamed if is_service is None else pc.if_else(is_service, renamed, given)
                 table = table.set_column(table.column_names.index(column), table.schema.field(column), found)
         tables[table_name] = table
-    return Rollups(**tables)
+    # Another name is another place in the order of rows.
+    return merge([Rollups(**tables)])

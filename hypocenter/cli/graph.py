@@ -62,7 +62,12 @@ def graph(
     else:
         opened = Store(store)
         nodes = "service" if by == "namespace" else by
-        found = DependencyGraph.read(opened, window_of(opened, since, until), by=nodes)
+        # Metrics are written step by step, all else sums the window.
+        coarse = output != "openmetrics"
+        shown = ["edges", *(["operations"] if operations else []), *(["instances"] if instances else [])]
+        found = DependencyGraph.read(
+            opened, window_of(opened, since, until), by=nodes, coarse=coarse, durations_of=shown
+        )
         if since is None and until is None:
             typer.echo(f"all that the store holds: {found.window}", err=True)
         say_if_empty(opened, found)

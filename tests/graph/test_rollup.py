@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hypocenter.errors import SourceError
 from hypocenter.graph.cache import refresh, rollups
+from hypocenter.graph.dependency_graph import DependencyGraph
 from hypocenter.graph.histogram import bucket
 from hypocenter.graph.link import link
 from hypocenter.graph.rollup import SCHEMAS, Rollups, empty, merge, roll_up, to_steps, totals, within
@@ -165,6 +166,34 @@ def test_window_over_hours_equals_the_rollup_of_its_spans(store: Store) -> None:
     assert plain(rollups(store, window)) == expected
     assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T22", "2023-11-14T23"]
     assert plain(rollups(store, window)) == expected
+
+
+def test_coarse_rollups_are_the_steps_of_each_hour_within_the_window_in_one(store: Store) -> None:
+    rows = [row for i in range(0, 200, 5) for row in call(f"t{i:03}", T0 + i * MINUTE_NS, duration_ns=10**6 + i)]
+    store.append(Batch({"spans": table(rows)}))
+    window = Window(T0 + 20 * MINUTE_NS, T0 + 2 * HOUR_NS + 40 * MINUTE_NS)
+    expected = to_steps(rollups(store, window), HOUR_NS)
+    assert len(expected.edges) < len(rollups(store, window).edges)
+    for _ in range(2):
+        assert plain(rollups(store, window, coarse=True)) == plain(expected)
+    fine, coarse = DependencyGraph.read(store, window), DependencyGraph.read(store, window, coarse=True)
+    assert coarse.edges.equals(fine.edges)
+    assert coarse.over_time(HOUR_NS).equals(fine.over_time(HOUR_NS))
+    assert coarse.merge(fine).step_ns == HOUR_NS
+
+
+def test_durations_that_are_not_asked_for_are_null_and_all_else_is_the_same(store: Store) -> None:
+    store.append(Batch({"spans": table(call("t", T0) + call("u", T0 + 2 * HOUR_NS))}))
+    window = Window(T0, T0 + HOUR_NS)
+    for coarse in (False, True):
+        whole = rollups(store, window, coarse=coarse)
+        found = rollups(store, window, coarse=coarse, durations_of=["edges"])
+        assert plain(found)["edges"] == plain(whole)["edges"]
+        unread = dict.fromkeys(["duration", "exclusive"])
+        assert plain(found)["operations"] == [row | unread for row in plain(whole)["operations"]]
+    counted = DependencyGraph.read(store, window, coarse=True, durations_of=[])
+    assert counted.edges["client_p95_s"].isna().all()
+    assert counted.edges["count"].sum() == 1
 
 
 def test_late_spans_replace_the_kept_hour_they_belong_to(store: Store) -> None:
