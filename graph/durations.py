@@ -16,6 +16,8 @@ from .histogram import middle
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+# Groups, how many entries each has in turn, and the entries' buckets and counts.
+_Entries = tuple[Ints, npt.NDArray[np.int32] | int, npt.NDArray[Any], Ints]
 # Cells of a dense table of groups and buckets that are worth their memory (8 bytes each).
 _DENSE = 20_000_000
 
@@ -35,31 +37,28 @@ class Durations:
     @classmethod
     def of(cls, histograms: pa.ChunkedArray, group: Ints, size: int) -> Durations:
         """Return the histograms (`hypocenter.graph.histogram`, nanoseconds) added up per ``group`` of their rows."""
-        lists = histograms.combine_chunks()
-        entries = pc.list_flatten(lists)
-        lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
-        return cls._summed(size, group, lengths, entries.field("bucket").to_numpy(), entries.field("count").to_numpy())
+        # Chunk by chunk: the entries of a day are many, and copying them is most of the work.
+        return cls._summed(size, _entries(histograms, group))
 
     def grouped(self, into: Ints, size: int) -> Durations:
         """Return the durations of coarser groups: group i joins group ``into[i]`` of ``size``."""
-        return self._summed(size, into[self.group], 1, self.bucket, self.count)
+        return self._summed(size, [(into[self.group], 1, self.bucket, self.count)])
 
     @classmethod
-    def _summed(
-        cls, size: int, group: Ints, lengths: npt.NDArray[np.int32] | int, bucket: npt.NDArray[Any], count: Ints
-    ) -> Durations:
-        """Return the sums of entries, of which each group in turn has ``lengths``."""
-        low = int(bucket.min(initial=0))
-        width = int(bucket.max(initial=0)) - low + 1
-        key = np.repeat(group * width - low, lengths)
-        key += bucket
+    def _summed(cls, size: int, parts: list[_Entries]) -> Durations:
+        low = min((int(bucket.min(initial=0)) for _, _, bucket, _ in parts), default=0)
+        width = max((int(bucket.max(initial=0)) for _, _, bucket, _ in parts), default=0) - low + 1
         if size * width <= _DENSE:
-            # Counting into a dense table is exact below 2^53 and many times faster than sorting.
-            total = np.bincount(key, count)
-            occupied = np.flatnonzero(total)
-            return cls(size, occupied // width, occupied % width + low, total[occupied].astype(np.int64))
-        occupied, inverse = np.unique(key, return_inverse=True)
-        total = np.bincount(inverse, count).astype(np.int64)
+            # Counting into a dense table is many times faster than sorting.
+            dense = np.zeros(size * width, np.int64)
+            for group, lengths, bucket, count in parts:
+                np.add.at(dense, np.repeat(group * width - low, lengths) + bucket, count)
+            occupied = np.flatnonzero(dense)
+            return cls(size, occupied // width, occupied % width + low, dense[occupied])
+        keys = [np.repeat(group * width - low, lengths) + bucket for group, lengths, bucket, _ in parts]
+        occupied, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+        total = np.zeros(len(occupied), np.int64)
+        np.add.at(total, inverse, np.concatenate([count for *_, count in parts]))
         return cls(size, occupied // width, occupied % width + low, total)
 
     @property
@@ -94,3 +93,15 @@ class Durations:
             mean = np.bincount(self.group, self.count * log, self.size) / totals
             variance = np.bincount(self.group, self.count * (log - mean[self.group]) ** 2, self.size) / totals
         return mean, variance
+
+
+def _entries(histograms: pa.ChunkedArray, group: Ints) -> list[_Entries]:
+    """Return the entries of each chunk of histograms, given the group of each row."""
+    found: list[_Entries] = []
+    first = 0
+    for lists in histograms.chunks:
+        entries, lengths = lists.flatten(), pc.list_value_length(lists).fill_null(0).to_numpy()
+        columns = (entries.field(name).to_numpy() for name in ("bucket", "count"))
+        found.append((group[first : first + len(lists)], lengths, *columns))
+        first += len(lists)
+    return found
