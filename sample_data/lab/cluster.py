@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from ..plan import VERSIONS, Pod
 from ..processes import Processes
 from . import node_packages, servers
 from .dns import NameServer
+from .environment import of_pod
 from .network import Network
-from .wiring import BANK, BROKER, CACHE, DATABASE, GRPC_PORT, HTTP_PORT, METRICS_PORT, NODES, SERVERS, SERVICES
+from .wiring import BANK, BROKER, CACHE, DATABASE, GRPC_PORT, HTTP_PORT, NODES, SERVERS, SERVICES
 
-ROOT = Path(__file__).resolve().parents[2]
 MEMORY_LIMIT_BYTES = 300 * 2**20
 START_TIMEOUT_S = 180.0
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -41,8 +41,6 @@ class Running:
     restarts: int = 0
     reason: str = ""
     due_s: float | None = None
-    stays_down: bool = False
-    children: list[int] = field(default_factory=list)
 
 
 def pods() -> list[Pod]:
@@ -118,49 +116,12 @@ class Cluster:
         wired, pod = SERVICES[run.pod.service], run.pod
         volume = run.folder / "volume"
         volume.mkdir(exist_ok=True)
-        address = self.network.address(pod.name)
-        resource = {
-            "service.namespace": "shop",
-            "service.version": pod.version,
-            "service.instance.id": pod.instance,
-            "deployment.environment.name": "lab",
-            "k8s.namespace.name": "shop",
-            "k8s.deployment.name": pod.service,
-            "k8s.pod.name": pod.name,
-            "k8s.node.name": pod.node,
-        }
-        environment = {
-            "LAB_SERVICE": pod.service,
-            "LAB_ENDPOINTS": json.dumps(wired.endpoints),
-            "LAB_CONFIG": str(run.folder / "config.json"),
-            "LAB_HURT": str(run.folder / "hurt.json"),
-            "LAB_VOLUME": str(volume),
-            "LAB_ADDRESS": address,
-            "PYTHONPATH": str(ROOT),
-            "NODE_PATH": str(self._packages / "node_modules"),
-            "OTEL_SERVICE_NAME": pod.service,
-            "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in resource.items()),
-            "OTEL_EXPORTER_OTLP_ENDPOINT": self.collector_url,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_LOGS_EXPORTER": "otlp",
-            "OTEL_METRICS_EXPORTER": "prometheus",
-            "OTEL_EXPORTER_PROMETHEUS_HOST": address,
-            "OTEL_EXPORTER_PROMETHEUS_PORT": str(METRICS_PORT),
-            "OTEL_BSP_SCHEDULE_DELAY": "2000",
-            "OTEL_BLRP_SCHEDULE_DELAY": "2000",
-            "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
-            "OTEL_NODE_RESOURCE_DETECTORS": "env",
-            "OTEL_NODE_ENABLED_INSTRUMENTATIONS": "http,express,undici,pg,ioredis,amqplib",
-        }
-        if not self.network.isolated:
-            peers = {
-                name: [self.network.address(run.pod.name) for run in self.of(name)] for name in (*SERVICES, *SERVERS)
-            }
-            environment["LAB_PEERS"] = json.dumps(peers)
-        run.pid = self.processes.start(
-            pod.name, [*self._container(run, volume), *_program(wired.language, self._packages)], env=environment
-        )
+        address, peers = self.network.address, {}
+        if self.names is None:
+            peers = {name: [address(run.pod.name) for run in self.of(name)] for name in (*SERVICES, *SERVERS)}
+        environment = of_pod(pod, run.folder, address(pod.name), self.collector_url, self._packages, peers)
+        command = [*self._container(run, volume), *_program(wired.language, self._packages)]
+        run.pid = self.processes.start(pod.name, command, env=environment)
         run.is_ready, run.due_s = False, None
 
     def kill(self, run: Running, reason: str = "Error", down_s: float | None = 1.0) -> None:

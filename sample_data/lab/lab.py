@@ -17,12 +17,14 @@ import redis
 
 from ..postgres import connection_string
 from ..processes import Processes
-from .cluster import ROOT, Cluster, Running, letters, pinned
+from .cluster import Cluster, Running, letters, pinned
 from .collector import Collector
 from .dns import NameServer
+from .environment import ROOT
+from .exporter import Exporter
 from .faults import Fault
-from .monitoring import Exporter, Prometheus
-from .wiring import BROKER, CACHE, DATABASE, ENTRY
+from .prometheus import Prometheus
+from .wiring import BROKER, CACHE, DATABASE, ENTRY, edges
 
 VISITS_PER_S = 2.2
 _READY_S = 60.0
@@ -63,8 +65,6 @@ class Lab:
 
     def callers(self, fault: Fault) -> list[Running]:
         """Return the pods that call the fault's target."""
-        from .wiring import edges
-
         callers = {caller for caller, callee in edges() if callee == fault.target}
         return [run for run in self.cluster.running.values() if run.pod.service in callers]
 

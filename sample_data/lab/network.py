@@ -70,7 +70,9 @@ class Network:
         return self._holders[pod]
 
     def run(self, pod: str, *command: str) -> None:
-        """Run a command of iproute2 in the pod's network; what is already so is no error."""
+        """Run a command of iproute2 in the pod's own network; what is so already is no error."""
+        if not self.isolated:
+            raise RuntimeError("a pod has no network of its own on loopback")
         subprocess.run([*self.inside(pod), *command], check=False, capture_output=True)
 
     def _hold(self, name: str) -> int:

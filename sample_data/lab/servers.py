@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,9 @@ log.file = false
 """
 
 
+_NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
+
+
 class ServerMissing(RuntimeError):
     """A server is not installed; the message says how to install it."""
 
@@ -35,6 +38,13 @@ def binary(name: str, package: str) -> str:
     if found is None:
         raise ServerMissing(f"the lab needs {name}: apt-get install -y --no-install-recommends {package}")
     return found
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def start_database(cluster: Cluster, run: Running) -> int:
@@ -63,10 +73,11 @@ def start_cache(cluster: Cluster, run: Running) -> int:
 
 
 def start_broker(cluster: Cluster, run: Running) -> int:
-    """Start RabbitMQ in a process namespace of its own, so that its port mapper ends with it."""
-    binary("rabbitmq-server", "rabbitmq-server")
-    (run.folder / "rabbitmq.conf").write_text(_RABBIT.format(address=cluster.network.address(run.pod.name)))
+    """Start RabbitMQ, and before it its port mapper, which it would otherwise leave behind."""
+    network, processes = cluster.network, cluster.processes
+    (run.folder / "rabbitmq.conf").write_text(_RABBIT.format(address=network.address(run.pod.name)))
     (run.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+    mapper_port, own_port = free_port(), free_port()
     environment = {
         "HOME": str(run.folder),
         "RABBITMQ_NODENAME": "rabbit@localhost",
@@ -74,12 +85,17 @@ def start_broker(cluster: Cluster, run: Running) -> int:
         "RABBITMQ_MNESIA_BASE": str(run.folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(run.folder / "log"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(run.folder / "enabled_plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_DIST_PORT": str(own_port),
+        # With input allowed the script becomes the server, instead of starting one that would outlive it.
+        "RABBITMQ_ALLOW_INPUT": "true",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -start_epmd false +S 1:1 " + _NO_BUSY_WAIT,
+        "ERL_EPMD_PORT": str(mapper_port),
     }
-    own = ["unshare", "--pid", "--fork", "--kill-child"] if os.geteuid() == 0 else []
-    command = [*cluster.network.inside(run.pod.name), *own, "/usr/lib/rabbitmq/bin/rabbitmq-server"]
-    return cluster.processes.start(run.pod.name, command, env=environment)
+    inside = network.inside(run.pod.name)
+    mapper = [binary("epmd", "erlang-base"), "-address", "127.0.0.1", "-port", str(mapper_port)]
+    processes.start(f"{run.pod.name}-mapper", [*inside, *mapper])
+    binary("rabbitmq-server", "rabbitmq-server")
+    return processes.start(run.pod.name, [*inside, "/usr/lib/rabbitmq/bin/rabbitmq-server"], env=environment)
 
 
 def start_bank(cluster: Cluster, run: Running) -> int:

@@ -205,12 +205,16 @@ def steps_of(service: Service) -> list[Step]:
 
 def targets_of(step: Step) -> str | None:
     """Return whom a step calls: a service, a server, or a queue (as ``queue:name``)."""
-    fixed = {"sql": DATABASE, "redis": CACHE, "cached": CACHE}
-    if step[0] in fixed:
-        return fixed[step[0]]
-    return {"http": lambda: step[2], "grpc": lambda: step[1], "publish": lambda: f"queue:{step[1]}"}.get(
-        step[0], lambda: None
-    )()
+    match step:
+        case ["sql", *_]:
+            return DATABASE
+        case ["redis" | "cached", *_]:
+            return CACHE
+        case ["http", _, service, *_] | ["grpc", service, *_]:
+            return str(service)
+        case ["publish", queue]:
+            return f"queue:{queue}"
+    return None
 
 
 def edges() -> set[tuple[str, str]]:

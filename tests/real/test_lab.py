@@ -10,8 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from lab_recording import ROOT, command, needs
+from lab_recording import ROOT, command, needs, without_namespaces
 from test_recorder import arguments
+
+from sample_data.lab.network import may_use_namespaces
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -30,13 +32,20 @@ def wait_for_load(recorder: subprocess.Popen[bytes]) -> list[psutil.Process]:
     raise AssertionError("the recording did not begin")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    ("how", "isolated"),
+    [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGKILL, True), (signal.SIGKILL, False)],
+    ids=lambda given: given.name if isinstance(given, signal.Signals) else "namespaces" if given else "loopback",
+)
 def test_recorder_that_is_ended_leaves_no_process_no_interface_and_no_file(
-    how: signal.Signals, program: Callable[..., str], tmp_path: Path
+    how: signal.Signals, isolated: bool, program: Callable[..., str], tmp_path: Path
 ) -> None:
     needs(program)
+    if isolated and not may_use_namespaces():
+        pytest.skip("namespaces are not allowed here")
+    words = command(tmp_path, "--baseline", "600")
     recorder = subprocess.Popen(
-        command(tmp_path, "--baseline", "600"),
+        words if isolated else without_namespaces(*words),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -46,7 +55,7 @@ def test_recorder_that_is_ended_leaves_no_process_no_interface_and_no_file(
     link = f"hypo{recorder.pid}"
     try:
         family = wait_for_load(recorder)
-        assert link in interfaces()
+        assert (link in interfaces()) == isolated
         (folder,) = {
             Path(arguments(p)[-1]) for p in family if arguments(p)[:2] == ["sh", "-c"] and "rm -rf" in arguments(p)[2]
         }

@@ -16,7 +16,7 @@ import pytest
 from lab_recording import ROOT
 
 from sample_data.lab.faults.disk import DiskSlow
-from sample_data.lab.monitoring import free_port
+from sample_data.lab.servers import free_port
 from sample_data.postgres import connection_string, start
 from sample_data.processes import Processes, working_folder
 

@@ -46,11 +46,15 @@ faults.KINDS.update(faults._kinds())
 from sample_data.lab.plan import plan
 label = plan("rename", None, 3).label()
 print(label["case"], label["root_causes"], 1 <= label["parameters"][0]["after_s"] <= 2)
+from sample_data.lab.__main__ import app
+app(["faults"])
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
-    assert done.stdout.strip() == "rename-store-db-3 ['store-db'] True"
+    first, *listed = done.stdout.splitlines()
+    assert first == "rename-store-db-3 ['store-db'] True"
+    assert "rename               the table of orders has another name; strikes store-db" in listed
     assert "rename" not in faults.KINDS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from .fault import HTTP_EDGES, Fault
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 class _Edge(Fault):
     granularity, needs_namespaces = "edge", True
-    targets = (
+    targets: ClassVar[tuple[str, ...]] = (
         "checkout->payment",
         "storefront->catalog",
         "gateway->search",

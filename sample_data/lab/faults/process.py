@@ -86,7 +86,7 @@ class NoisyNeighbour(Fault):
     meaning = "other work takes the processors of one node"
     targets = ("node-a", "node-b")
     strength = {"processes": (8, 10)}
-    service = None  # type: ignore[assignment]
+    service = None
 
     def begin(self, lab: Lab) -> None:
         lab.burn_node(str(self.target), int(self.parameters["processes"]))
@@ -99,7 +99,7 @@ class TelemetryLoss(Fault):
     name, granularity, needs_namespaces = "telemetry-loss", "pod", True
     meaning = "the pod cannot reach the collector; the service itself is well"
     targets = ("payment", "catalog", "cart", "account", "review")
-    service = None  # type: ignore[assignment]
+    service = None
 
     def begin(self, lab: Lab) -> None:
         lab.cluster.network.run(lab.struck(self).pod.name, "ip", "route", "add", "blackhole", lab.collector_host)

@@ -12,8 +12,9 @@ import os
 import signal
 import threading
 
-from .engine import Engine, JsonFile
+from .engine import Engine
 from .hurt import Hurt
+from .json_file import JsonFile
 from .serve import consume, every, serve_grpc, serve_http
 
 

@@ -21,6 +21,7 @@ import redis
 from psycopg_pool import ConnectionPool
 
 from .hurt import Hurt
+from .json_file import JsonFile
 
 log = logging.getLogger("shop")
 TIMEOUT_S = 2.0
@@ -29,23 +30,6 @@ _JOURNAL_BYTES = 2**20
 
 class PeerError(RuntimeError):
     """A called service failed, refused, or did not answer in time."""
-
-
-class JsonFile:
-    """A small file that may change at any time, read again at most five times a second."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._value, self._checked, self._seen = Path(path), {}, 0.0, 0
-
-    @property
-    def value(self) -> dict[str, Any]:
-        """What the file holds now."""
-        if time.monotonic() - self._checked > 0.2:
-            self._checked = time.monotonic()
-            seen = self._path.stat().st_mtime_ns
-            if seen != self._seen:
-                self._value, self._seen = json.loads(self._path.read_text(encoding="utf-8")), seen
-        return self._value
 
 
 class Breaker:

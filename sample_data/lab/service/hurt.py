@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engine import Engine, JsonFile
+    from .engine import Engine
+    from .json_file import JsonFile
 
 
 class Hurt:
