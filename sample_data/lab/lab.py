@@ -26,7 +26,6 @@ from .faults import Fault
 from .prometheus import Prometheus
 from .wiring import BROKER, CACHE, DATABASE, ENTRY, edges
 
-VISITS_PER_S = 2.2
 _READY_S = 60.0
 
 
@@ -82,7 +81,7 @@ class Lab:
     def set_traffic(self, times: float) -> None:
         """Set how many visits come, in units of the usual."""
         new = self.folder / "traffic.new"
-        new.write_text(json.dumps({"visits_per_s": VISITS_PER_S * times}))
+        new.write_text(json.dumps({"pace": times}))
         new.replace(self.folder / "traffic.json")
 
     # What faults do to the servers.

@@ -1,8 +1,8 @@
 """The users: ``python -m sample_data.lab.load ADDRESS SEED SETTINGS OUT`` until SIGTERM.
 
 Visits come by themselves (open loop): a Poisson stream with bursts, however slow the shop is. Each goes through a few
-requests with think times between. SETTINGS is a file, ``{"visits_per_s": 2.0}``, read again all the time: a surge of
-traffic is a change of it.
+requests with think times between. SEED decides who comes when and does what. SETTINGS is a file, ``{"pace": 1.0}``,
+read again all the time: a surge of traffic is a faster pace.
 """
 
 from __future__ import annotations
@@ -14,21 +14,37 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import httpx
 
-THINK_S, BURST_EVERY_S, BURST = 0.6, 15.0, 3
+VISITS_PER_S, THINK_S = 2.2, 0.6
+BURST_EVERY_S, BURST = 15.0, 3
 _TIMEOUT_S = 8.0
-_MIX = {"GET /": 4, "GET /product": 6, "GET /search": 3, "POST /login": 2, "POST /cart": 3, "POST /checkout": 4}
+MIX = {"GET /": 4, "GET /product": 6, "GET /search": 3, "POST /login": 2, "POST /cart": 3, "POST /checkout": 4}
+
+
+def arrivals(seed: int) -> Iterator[tuple[float, random.Random]]:
+    """Yield for each visit the seconds after the one before, at a pace of 1, and what decides its course; for ever."""
+    rng = random.Random(f"{seed}/load")
+    until_burst_s = rng.expovariate(1 / BURST_EVERY_S)
+    while True:
+        wait_s = rng.expovariate(VISITS_PER_S)
+        yield wait_s, random.Random(rng.random())
+        until_burst_s -= wait_s
+        if until_burst_s < 0:
+            until_burst_s = rng.expovariate(1 / BURST_EVERY_S)
+            for _ in range(BURST - 1):
+                yield 0.0, random.Random(rng.random())
 
 
 def visit(rng: random.Random) -> list[tuple[str, str, str]]:
     """Return the requests of one visit: operation, method, path."""
     user, requests = f"u{rng.randrange(1000)}", []
     for _ in range(rng.randint(2, 5)):
-        operation = rng.choices(list(_MIX), list(_MIX.values()))[0]
+        operation = rng.choices(list(MIX), list(MIX.values()))[0]
         method, place = operation.split(" ")
         product = rng.randint(1, 200)
         tail = {
@@ -58,22 +74,18 @@ async def _visit(client: httpx.AsyncClient, rng: random.Random, out: TextIO) -> 
 async def _run(address: str, seed: int, settings: Path, out: TextIO) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    rng = random.Random(f"{seed}/load")
     limits = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
     visits: set[asyncio.Task[None]] = set()
     async with httpx.AsyncClient(base_url=f"http://{address}:8080", timeout=_TIMEOUT_S, limits=limits) as client:
-        next_burst = time.monotonic() + rng.expovariate(1 / BURST_EVERY_S)
-        while not stop.is_set():
-            rate = json.loads(settings.read_text(encoding="utf-8"))["visits_per_s"]
-            count = 1
-            if time.monotonic() > next_burst:
-                count, next_burst = BURST, time.monotonic() + rng.expovariate(1 / BURST_EVERY_S)
-            for _ in range(count):
-                task = asyncio.create_task(_visit(client, random.Random(rng.random()), out))
-                visits.add(task)
-                task.add_done_callback(visits.discard)
+        for wait_s, rng in arrivals(seed):
+            pace = json.loads(settings.read_text(encoding="utf-8"))["pace"]
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), rng.expovariate(rate))
+                await asyncio.wait_for(stop.wait(), wait_s / pace)
+            if stop.is_set():
+                break
+            task = asyncio.create_task(_visit(client, rng, out))
+            visits.add(task)
+            task.add_done_callback(visits.discard)
         await asyncio.gather(*visits)
 
 

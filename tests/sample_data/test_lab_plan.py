@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sample_data.lab.cluster import pods
 from sample_data.lab.faults import KINDS
 from sample_data.lab.grid import ALONE, incidents, missing, part_of, record_all
-from sample_data.lab.load import visit
+from sample_data.lab.load import BURST_EVERY_S, VISITS_PER_S, arrivals, visit
 from sample_data.lab.plan import TEST_TARGETS, plan
 from sample_data.lab.recorder import check
 from sample_data.lab.wiring import SERVICES
@@ -150,10 +150,17 @@ def test_grid_goes_on_with_what_has_no_label_or_lost_its_files(tmp_path: Path) -
     assert missing(tmp_path, [first, second, third]) == [second, third]
 
 
-def test_seed_decides_what_a_user_does() -> None:
-    first, second = (visit(random.Random(5)) for _ in range(2))
-    assert first == second
-    assert 2 <= len(first) <= 5
+def test_seed_decides_who_comes_when_and_what_each_does() -> None:
+    def schedule(seed: int) -> list[tuple[float, list[tuple[str, str, str]]]]:
+        return [(wait_s, visit(rng)) for wait_s, rng in islice(arrivals(seed), 500)]
+
+    first = schedule(5)
+    assert first == schedule(5) != schedule(6)
+    assert all(2 <= len(requests) <= 5 for _, requests in first)
+    # Two of three visits of a burst come at once, every fifteen seconds.
+    seconds, together = sum(wait_s for wait_s, _ in first), sum(wait_s == 0 for wait_s, _ in first)
+    assert 0.5 < together / (2 * seconds / BURST_EVERY_S) < 2
+    assert 0.8 < (len(first) - together) / (VISITS_PER_S * seconds) < 1.25
 
 
 def test_system_is_of_the_size_it_claims() -> None:
