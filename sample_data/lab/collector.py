@@ -1,69 +1,56 @@
-"""Where the lab's traces and logs go: OTLP in, tables out, by event time."""
+"""Where the lab's traces and logs go: `hypocenter collect`, a process of the lab with its store in the lab's folder."""
 
 from __future__ import annotations
 
-import gzip
-import threading
-from typing import Any
+import json
+import socket
+import sys
+import time
+from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import uvicorn
 
-from hypocenter.tracer.otlp import decode_logs, decode_traces
-from hypocenter.tracer.schema import SIGNALS, TIME_COLUMN
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import Window
+
+from ..processes import Processes
 
 PORT = 4318
-_DECODERS = {"/v1/traces": (decode_traces, "spans"), "/v1/logs": (decode_logs, "logs")}
+_START_TIMEOUT_S = 60.0
+# A recording tells what the services said, and few processors are to be shared: one worker, nothing derived.
+_SETTINGS = {
+    "admin": None,
+    "bounds": {"workers": 1},
+    "privacy": {"masks": False},
+    "upkeep": {"rollups": False},
+}
 
 
 class Collector:
-    """Holds what came since `forget`; `read` returns the rows of a window."""
+    """Takes OTLP over HTTP at `url`; `read` returns the rows of a window."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, processes: Processes, folder: Path, host: str) -> None:
         self.url = f"http://{host}:{PORT}"
-        self._tables: dict[str, list[pa.Table]] = {"spans": [], "logs": []}
-        self._lock = threading.Lock()
-        self._server = uvicorn.Server(
-            uvicorn.Config(self._serve, host=host, port=PORT, log_level="error", lifespan="off", interface="asgi3")
-        )
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    def __enter__(self) -> Collector:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(5)
+        self._folder = folder / "store"
+        otlp = {"grpc": None, "http": f"{host}:{PORT}"}
+        config = folder / "collect.json"
+        config.write_text(json.dumps({"store": str(self._folder), "otlp": otlp, **_SETTINGS}))
+        program = Path(sys.executable).with_name("hypocenter")
+        processes.start("collector", [str(program), "collect", "--config", str(config)])
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _answers(host):
+            if time.monotonic() > deadline or processes.exited():
+                raise RuntimeError(f"did not start: {'; '.join(processes.exited()) or 'the collector'}")
+            time.sleep(0.1)
 
     def read(self, signal: str, start_ns: int, end_ns: int) -> pa.Table:
         """Return the rows of ``[start_ns, end_ns)``."""
-        with self._lock:
-            table = pa.concat_tables(self._tables[signal] or [SIGNALS[signal].empty_table()])
-        time = pc.field(TIME_COLUMN[signal])
-        return table.filter((time >= start_ns) & (time < end_ns))
+        return Store(self._folder).read(signal, Window(start_ns, end_ns))
 
-    def forget(self, before_ns: int) -> None:
-        """Drop rows that are older."""
-        for signal, tables in self._tables.items():
-            time = pc.field(TIME_COLUMN[signal])
-            with self._lock:
-                table = pa.concat_tables(tables or [SIGNALS[signal].empty_table()])
-                self._tables[signal] = [table.filter(time >= before_ns)]
 
-    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        headers = dict(scope["headers"])
-        if headers.get(b"content-encoding") == b"gzip":
-            body = gzip.decompress(body)
-        decode, signal = _DECODERS[scope["path"]]
-        batch = decode(body, headers[b"content-type"].decode(), "lab")
-        with self._lock:
-            self._tables[signal].append(batch.table(signal))
-        answer = [(b"content-type", b"application/x-protobuf")]
-        await send({"type": "http.response.start", "status": 200, "headers": answer})
-        await send({"type": "http.response.body", "body": b""})
+def _answers(host: str) -> bool:
+    try:
+        socket.create_connection((host, PORT), 0.1).close()
+    except OSError:
+        return False
+    return True

@@ -24,7 +24,7 @@ from .environment import ROOT
 from .exporter import Exporter
 from .faults import Fault
 from .prometheus import Prometheus
-from .wiring import BROKER, CACHE, DATABASE, ENTRY, edges
+from .wiring import BROKER, CACHE, DATABASE, ENTRY, SERVICES, edges
 
 _READY_S = 60.0
 
@@ -36,7 +36,7 @@ class Lab:
         self.folder, self.processes = folder, Processes(folder)
         stack.callback(self.processes.kill_all, "postgres")
         self.cluster = Cluster(folder, self.processes, stack)
-        self.collector = stack.enter_context(Collector(self.cluster.network.collector))
+        self.collector = Collector(self.processes, folder, self.cluster.network.collector)
         self.collector_host = self.cluster.network.collector
         self._stack = stack
         self._struck: dict[int, Running] = {}
@@ -66,6 +66,13 @@ class Lab:
         """Return the pods that call the fault's target."""
         callers = {caller for caller, callee in edges() if callee == fault.target}
         return [run for run in self.cluster.running.values() if run.pod.service in callers]
+
+    def check_whole(self) -> None:
+        """Raise RuntimeError when users, collector, Prometheus or a server ended of itself: only pods may."""
+        pods = {run.pod.name for run in self.cluster.running.values() if run.pod.service in SERVICES}
+        gone = [line for line in self.processes.exited() if line.split(":")[0] not in pods]
+        if gone:
+            raise RuntimeError(f"ended during the recording: {'; '.join(gone)}")
 
     def wait_ready(self, runs: list[Running] | None = None) -> None:
         """Serve the cluster until these pods, by default all, are ready."""

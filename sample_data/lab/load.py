@@ -23,7 +23,7 @@ import httpx
 VISITS_PER_S, THINK_S = 2.2, 0.6
 BURST_EVERY_S, BURST = 15.0, 3
 _TIMEOUT_S = 8.0
-MIX = {"GET /": 4, "GET /product": 6, "GET /search": 3, "POST /login": 2, "POST /cart": 3, "POST /checkout": 4}
+_MIX = {"GET /": 4, "GET /product": 6, "GET /search": 3, "POST /login": 2, "POST /cart": 3, "POST /checkout": 4}
 
 
 def arrivals(seed: int) -> Iterator[tuple[float, random.Random]]:
@@ -44,7 +44,7 @@ def visit(rng: random.Random) -> list[tuple[str, str, str]]:
     """Return the requests of one visit: operation, method, path."""
     user, requests = f"u{rng.randrange(1000)}", []
     for _ in range(rng.randint(2, 5)):
-        operation = rng.choices(list(MIX), list(MIX.values()))[0]
+        operation = rng.choices(list(_MIX), list(_MIX.values()))[0]
         method, place = operation.split(" ")
         product = rng.randint(1, 200)
         tail = {

@@ -108,6 +108,7 @@ def run(lab: Lab, incident: Incident, report: Report = _silent) -> Times:
     _pass(lab, incident.recovery_s, "recovery", report)
     stop_ns = time.time_ns()
     _pass(lab, _EXPORT_S, "collecting", report)
+    lab.check_whole()
     return Times(start_ns, inject_ns, end_ns, stop_ns)
 
 
@@ -135,7 +136,6 @@ def save(lab: Lab, incident: Incident, times: Times, out: Path) -> dict[str, Any
     tables = {"spans": spans, "logs": logs, "series": series, "points": points}
     _write(out / FOLDER / incident.case, {name: without_places(table, places) for name, table in tables.items()})
     add_case(out / "CASES.jsonl", label)
-    lab.collector.forget(stop_ns - _LONGEST_TRACE_NS)
     return label
 
 
@@ -151,7 +151,7 @@ def effect_time_s(
         if request["operation"] in hurt and inject_ns <= request["time_ns"] < end_ns:
             failed = request["status"] == 0 or request["status"] >= 500
             if failed or request["duration_ms"] > hurt[request["operation"]]:
-                return round(request["time_ns"] / 1e9, 3)
+                return round(int(request["time_ns"]) / 1e9, 3)
     return None
 
 
@@ -181,7 +181,7 @@ def _cut(lab: Lab, start_ns: int, stop_ns: int) -> tuple[pa.Table, pa.Table]:
 
 def _metrics(lab: Lab, start_ns: int, stop_ns: int) -> tuple[pa.Table, pa.Table]:
     answer = lab.prometheus.read(start_ns, stop_ns)
-    source = Source("prometheus", io.BufferedReader(io.BytesIO(answer)))  # type: ignore[arg-type]
+    source = Source("prometheus", io.BufferedReader(io.BytesIO(answer)))
     batch: Batch = concat(prometheus_json.read(source))
     series = batch.table("series").to_pandas()
     # The query API does not tell types; by name a sum or count of a histogram only grows.

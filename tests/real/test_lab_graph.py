@@ -12,6 +12,7 @@ from lab_recording import needs, record_once
 from hypocenter.analysis.evaluation.cases import CaseReader, read_cases
 from hypocenter.analysis.ranker import create
 from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.link import link
 from hypocenter.tracer.ingest import ingest
 from hypocenter.tracer.store import Store
 from sample_data.lab.cluster import pods
@@ -44,6 +45,29 @@ def test_graph_equals_the_wiring_servers_queues_and_third_party_included_and_not
     queues = {"orders": "messaging", "mails": "messaging"}
     servers = {DATABASE: "database", CACHE: "cache", BANK: "external", "external": "entry"}
     assert kinds == {**dict.fromkeys(SERVICES, "service"), **queues, **servers}
+
+
+def test_no_span_is_lost_on_its_way_into_the_recording(out: Path, label: dict[str, Any]) -> None:
+    (case,) = read_cases(out / "CASES.jsonl")
+    links = link(CaseReader().read(case).telemetry.table("spans"))
+    # Each parent is there: the rest are spans within a process, which make no call.
+    assert set(links.unlinked["reason"].to_pylist()) <= {"in-process"}
+    # Each call of a service has both sides, but for users, and for messages, whose sender is paired with the queue.
+    calls = links.calls.select(["caller", "callee", "matched"]).to_pandas()
+    alone = calls[calls.callee.isin(SERVICES) & (calls.matched != "pair")]
+    assert set(alone.itertuples(index=False, name=None)) == {
+        ("external", ENTRY, "server-only"),
+        ("orders", "fulfilment", "consumer"),
+        ("mails", "notification", "consumer"),
+    }
+    # Each request of a user until the fault ended is a trace; one may be on either side of a boundary.
+    entries = links.calls.select(["caller", "operation", "start_ns"]).to_pandas().query("caller == 'external'")
+    until = entries[entries.start_ns < label["end_time_epoch_s"] * 1e9]
+    traces = until.operation.str.split("/:").str[0].value_counts()
+    assert len(label["effect"]) >= 4
+    for effect in label["effect"]:
+        counted = effect["requests_before"] + effect["requests_during"]
+        assert abs(traces[effect["operation"]] - counted) <= 1
 
 
 def test_fresh_incident_is_felt_and_its_origin_ranked_first(out: Path, label: dict[str, Any]) -> None:
