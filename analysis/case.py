@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -49,16 +49,12 @@ class Case:
     @cached_property
     def links(self) -> Links:
         """Calls and unlinked spans of the incident's telemetry."""
-        from ..graph.link import link
-
-        return link(self.telemetry.table("spans"))
+        return _linked(self.telemetry.table("spans"))
 
     @cached_property
     def baseline_links(self) -> Links:
         """Calls and unlinked spans of the baseline."""
-        from ..graph.link import link
-
-        return link(self.baseline.table("spans"))
+        return _linked(self.baseline.table("spans"))
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -94,3 +90,18 @@ class Case:
             edges = series.select(["service", "peer"]).to_pandas().dropna()
             graph.add_edges_from(sorted(set(zip(edges.service, edges.peer, strict=True))))
         return graph
+
+
+def _linked(spans: pa.Table) -> Links:
+    from ..graph.link import link
+
+    return link(spans) if spans.num_rows else _no_links()
+
+
+@cache
+def _no_links() -> Links:
+    """Return the links of no spans, which every case of metrics alone asks for twice."""
+    from ..graph.link import link
+    from ..tracer.schema import SPANS
+
+    return link(SPANS.empty_table())

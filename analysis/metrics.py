@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _DEFAULT_STEP_NS = 15 * 10**9
 _SERIES_ASKED = 1000
+_MOST_STEPS = 200_000
+_BATCH = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,78 +42,112 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
     """Return the scalar points of ``[start_ns, end_ns)`` as a matrix; within one step the last value wins.
 
     The step is the median sampling distance over series; cumulative monotonic sums become increases per step
-    (a fall is a counter reset and leaves the step unknown).
+    (a fall is a counter reset and leaves the step unknown). Points whose series is not listed are left out.
     """
-    known = pc.invert(pc.is_nan(points["value"]))  # null where the value is, and dropped with it
-    if start_ns is not None:
-        known = pc.and_(known, pc.greater_equal(points["time_ns"], start_ns))
-    if end_ns is not None:
-        known = pc.and_(known, pc.less(points["time_ns"], end_ns))
-    points = points.select(["series_id", "time_ns", "value"])
-    # A filter copies; there may be tens of millions of points.
-    if not pc.all(known, skip_nulls=False).as_py():
-        points = points.filter(known)
     ids, code = _codes(points["series_id"])
+    samples = Samples(points, code, len(ids), start_ns, end_ns)
+    used = np.zeros(len(ids) + 1, bool)  # the last for series without a point
+    for part, _, _ in samples:
+        used[part] = True
     columns = ["series_id", "name", "kind", "temporality", "monotonic", "service", "pod", "node", "peer"]
     listing = series.select(columns).to_pandas().drop_duplicates("series_id")
-    listing = listing[listing.series_id.isin(ids)].sort_values("series_id").reset_index(drop=True)
-    if not points.num_rows:
-        return Metrics(np.empty((0, 0)), np.empty(0, "i8"), listing)
-    row = pd.Index(listing.series_id).get_indexer(pd.Index(ids)).astype("i4")[code]
-    time, value = points["time_ns"].to_numpy(), points["value"].to_numpy()
-    step = _step(code, time, len(ids))
-    if (row < 0).any():
-        row, time, value = row[row >= 0], time[row >= 0], value[row >= 0]
-    if not len(row):
-        return Metrics(np.empty((0, 0)), np.empty(0, "i8"), listing)
-    bucket = time // step
-    first, last = int(bucket.min()), int(bucket.max())
-    if last - first > 200_000:  # sparse outliers in time: keep only the steps that hold data
-        grid, column = np.unique(bucket, return_inverse=True)
-    else:
-        grid, column = np.arange(first, last + 1), (bucket - first).astype("i4")
-    values = np.full((len(listing), len(grid)), np.nan)
-    values[row, column] = value
-    if np.isfinite(values).sum() < len(value):  # some share a cell: the later one is written last
-        order = np.argsort(time, kind="stable")
-        values[row[order], column[order]] = value[order]
+    listing["code"] = pd.Index(ids).get_indexer(listing.series_id)
+    listing = listing[used[listing.code]].sort_values("series_id").reset_index(drop=True)
+    if not len(listing):
+        return Metrics(np.empty((0, 0)), np.empty(0, "i8"), listing.drop(columns="code"))
+    row_of = np.full(len(ids), len(listing), "i4")
+    row_of[listing.pop("code")] = np.arange(len(listing))
+    values, times = _matrix(samples, row_of, len(listing))
     counters = (listing.kind.eq("sum") & listing.monotonic.eq(True) & listing.temporality.eq("cumulative")).to_numpy()
     if counters.any():
         increase = np.diff(values[counters], axis=1, prepend=np.nan)
         values[counters] = np.where(increase < 0, np.nan, increase)
-    # A step bears the time of its last sample: were it its beginning, what comes just after an alert would precede it.
-    times = grid * step
-    np.maximum.at(times, column, time)
     return Metrics(values, times, listing)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The known values of a window, some at a time: there may be tens of millions, and a filter would copy them all."""
+
+    points: pa.Table
+    code: np.ndarray  # of each point's series
+    n_series: int
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (series, time, value) of up to half a million points."""
+        at = 0
+        for batch in self.points.select(["time_ns", "value"]).to_batches(max_chunksize=_BATCH):
+            time, value = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+            yield self._known(self.code[at : at + len(time)], time, value)
+            at += len(time)
+
+    def step_ns(self) -> int:
+        """Return the median sampling distance, over at most a thousand series that stand for all."""
+        asked = np.arange(self.n_series) % max(-(-self.n_series // _SERIES_ASKED), 1) == 0
+        kept = np.flatnonzero(asked[self.code])
+        some = self.points.take(pa.array(kept))
+        code, time, _ = self._known(self.code[kept], some["time_ns"].to_numpy(), some["value"].to_numpy())
+        order = np.lexsort((time, code))
+        gaps = np.diff(time[order])[np.diff(code[order]) == 0]
+        gaps = gaps[gaps > 0]
+        step = int(np.median(gaps)) if len(gaps) else _DEFAULT_STEP_NS
+        # Round to the second: scrape jitter must not shift the grid.
+        return max(round(step / 1e9) * 10**9, 10**9) if step >= 5 * 10**8 else step
+
+    def _known(
+        self, code: np.ndarray, time: np.ndarray, value: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        known = ~np.isnan(value)  # null too
+        if self.start_ns is not None:
+            known &= time >= self.start_ns
+        if self.end_ns is not None:
+            known &= time < self.end_ns
+        return (code, time, value) if known.all() else (code[known], time[known], value[known])
+
+
+def _matrix(samples: Samples, row_of: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (values, time of each step's last sample); samples of row ``n_rows`` are left out."""
+    step = samples.step_ns()
+    steps = [(int(time.min()) // step, int(time.max()) // step) for _, time, _ in samples if len(time)]
+    first, last = min(low for low, _ in steps), max(high for _, high in steps)
+    sparse = last - first > _MOST_STEPS  # outliers in time: keep only the steps that hold data
+    grid = (
+        np.unique(np.concatenate([np.unique(time // step) for _, time, _ in samples]))
+        if sparse
+        else np.arange(first, last + 1)
+    )
+    values, times = np.full((n_rows + 1, len(grid)), np.nan), grid * step
+    n_written = 0
+
+    def write(code: np.ndarray, time: np.ndarray, value: np.ndarray) -> int:
+        row, column = row_of[code], np.searchsorted(grid, time // step) if sparse else time // step - first
+        values[row, column] = value
+        # Were it a step's beginning, what comes just after an alert would precede it.
+        np.maximum.at(times, column, time)
+        return int((row < n_rows).sum())
+
+    for part in samples:
+        n_written += write(*part)
+    if np.isfinite(values[:-1]).sum() < n_written:  # some share a cell: the later one is written last
+        code, time, value = (np.concatenate(parts) for parts in zip(*samples, strict=True))
+        order = np.argsort(time, kind="stable")
+        write(code[order], time[order], value[order])
+    held = np.flatnonzero(~np.isnan(values[:-1]).all(axis=0))
+    kept = slice(int(held[0]), int(held[-1]) + 1) if len(held) else slice(0, 0)
+    return values[:-1, kept], times[kept]
 
 
 def sampling_step(points: pa.Table) -> int:
     """Return the median distance of two samples of one series, nanoseconds, 15 s where no series has two."""
     ids, code = _codes(points["series_id"])
-    return _step(code, points["time_ns"].to_numpy(), len(ids))
+    return Samples(points, code, len(ids)).step_ns()
 
 
 def _codes(ids: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
-    """Return the distinct ids in use and the index of each row's among them; ids may come dictionary-encoded."""
+    """Return distinct ids, perhaps with unused ones, and the index of each row's; ids may come dictionary-encoded."""
     encoded = ids.combine_chunks() if pa.types.is_dictionary(ids.type) else ids.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.unify_dictionaries().combine_chunks()
-    names, code = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.zeros(len(names), bool)
-    used[code] = True
-    if not used.all():
-        names, code = names.filter(pa.array(used)), (np.cumsum(used, dtype="i4") - 1)[code]
-    return names.to_pylist(), code
-
-
-def _step(code: np.ndarray, time: np.ndarray, n: int) -> int:
-    """Return the median sampling distance, over at most a thousand series that stand for all."""
-    if n > _SERIES_ASKED:
-        kept = code % -(-n // _SERIES_ASKED) == 0
-        code, time = code[kept], time[kept]
-    order = np.lexsort((time, code))
-    gaps = np.diff(time[order])[np.diff(code[order]) == 0]
-    gaps = gaps[gaps > 0]
-    step = int(np.median(gaps)) if len(gaps) else _DEFAULT_STEP_NS
-    # Round to the second: scrape jitter must not shift the grid.
-    return max(round(step / 1e9) * 10**9, 10**9) if step >= 5 * 10**8 else step
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)

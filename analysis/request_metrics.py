@@ -71,7 +71,8 @@ def in_requests(series: pa.Table, points: pa.Table) -> tuple[pa.Table, pa.Table]
     """Return both tables (`hypocenter.tracer.schema`) with the series that count requests replaced by what they tell.
 
     The new series are gauges per step of sampling: requests and errors in the step, latency in the metric's own unit.
-    Series that count no requests stay as they are; where there are none, both tables are returned unchanged.
+    Series that count no requests stay as they are; where there are none, both tables are returned unchanged. Points of
+    the series replaced stay too, without a series: to copy the others would cost more than to skip them.
     """
     told = list(_told(series))
     if not told:
@@ -85,11 +86,10 @@ def in_requests(series: pa.Table, points: pa.Table) -> tuple[pa.Table, pa.Table]
     )
     found = _summed(listing, points)
     own = pc.invert(pc.is_in(series["series_id"], listing["series_id"]))
-    own_points = pc.invert(pc.is_in(points["series_id"], listing["series_id"]))
     new_series, new_points = _tables(list(keys), found)
     return (
         pa.concat_tables([series.filter(own), new_series]),
-        pa.concat_tables([points.filter(own_points).select(new_points.column_names), new_points]),
+        _joined(points.select(new_points.column_names), new_points),
     )
 
 
@@ -166,11 +166,26 @@ def _summed(listing: pa.Table, points: pa.Table) -> pa.Table:
 
     from .metrics import sampling_step
 
-    points = points.filter(pc.is_in(points["series_id"], listing["series_id"]))
+    points = points.filter(_are_of(points, listing))
     with duckdb.connect() as database:
         database.register("told", listing)
         database.register("points", points)
         return database.sql(_SQL, params={"step": sampling_step(points)}).to_arrow_table()
+
+
+def _joined(points: pa.Table, more: pa.Table) -> pa.Table:
+    if pa.types.is_dictionary(points["series_id"].type):
+        more = more.set_column(0, "series_id", more["series_id"].dictionary_encode())
+    return pa.concat_tables([points, more], promote_options="permissive")
+
+
+def _are_of(points: pa.Table, listing: pa.Table) -> pa.ChunkedArray:
+    """Return which points belong to the series of ``listing``; ids that come encoded are looked up once each."""
+    ids = points["series_id"]
+    if not pa.types.is_dictionary(ids.type):
+        return pc.is_in(ids, listing["series_id"])
+    masks = [pc.is_in(part.dictionary, listing["series_id"]).take(part.indices) for part in ids.chunks]
+    return pa.chunked_array(masks, pa.bool_())
 
 
 def _tables(edges: list[tuple[str, str | None, str]], found: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -85,6 +85,7 @@ def incident(services: int, metrics: int) -> Case:
             "series_id": ids,
             "time_ns": np.tile(_START_NS + np.arange(_STEPS) * _STEP_NS, n),
             "value": values.reshape(-1),
+            "histogram": pa.nulls(n * _STEPS, pa.string()),
         }
     )
     return Case(Batch({"series": series, "points": points}), _START_NS + _STEPS * 5 // 6 * _STEP_NS, symptom=Symptom())

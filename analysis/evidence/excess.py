@@ -67,9 +67,11 @@ class Excess:
         """Return the series of each service that speaks of ``role``: the mean where there is one; -1 without any."""
         series, chosen = self._series, np.full(n, -1)
         rows = np.flatnonzero((series.role == role) & (series.service >= 0) & (series.peer < 0))
+        # Many services report the same names: each name is judged once.
+        names, of_row = np.unique(series.name[rows].astype(str), return_inverse=True)
 
-        def order(row: int) -> tuple[bool, int, str]:
-            name = str(series.name[row]).lower()
+        def order(name: str) -> tuple[bool, int, str]:
+            name = name.lower()
             # What a service itself serves says more of it than what it sees of others.
             return (
                 bool(re.search(CLIENT_SIDE, name)),
@@ -77,8 +79,10 @@ class Excess:
                 name,
             )
 
-        for row in sorted(rows.tolist(), key=order, reverse=True):
-            chosen[series.service[row]] = row
+        place = np.empty(len(names), "i8")
+        place[sorted(range(len(names)), key=lambda i: order(str(names[i])))] = np.arange(len(names))
+        last_wins = rows[np.argsort(-place[of_row], kind="stable")]
+        chosen[series.service[last_wins]] = last_wins
         return chosen
 
     def _called_rows(self, what: str) -> list[tuple[int, int, int]]:

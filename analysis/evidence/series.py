@@ -136,8 +136,7 @@ def read_series(
 ) -> Series | None:
     """Return the series of (series, points) tables; None when the incident has no points near the alert."""
     low, high = alert_ns - EARLIEST_NS - BASELINE_NS, alert_ns + LATEST_NS + INCIDENT_NS
-    inside = _near(incident[1], low, high)
-    now = to_metrics(incident[0], inside)
+    now = to_metrics(*incident, low, high)
     if not len(now.time_ns):
         return None
     frame = now.series.reset_index(drop=True)
@@ -191,12 +190,6 @@ def role_of(name: str) -> str:
     ('cpu', 'latency', 'success')
     """
     return str(_roles(np.array([name], dtype=object))[0])
-
-
-def _near(points: pa.Table, low: int, high: int) -> pa.Table:
-    inside = pc.and_(pc.greater_equal(points["time_ns"], low), pc.less(points["time_ns"], high))
-    # A filter copies; there may be tens of millions of points.
-    return points if pc.all(inside).as_py() else points.filter(inside)
 
 
 def _away(points: pa.Table, low: int, high: int) -> pa.Table:
