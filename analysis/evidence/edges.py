@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 
 from ..onset import Split
 from .bayes import log_bayes_factor
 from .finding import Told
-from .series import Series
+from .series import CLIENT_SIDE, Series
 from .star import star_of
 from .visits import keys_of
 
@@ -35,6 +36,9 @@ class MetricEdges:
         counting = set(zip(series.service[counted].tolist(), series.peer[counted].tolist(), strict=True))
         pairs = zip(self._caller.tolist(), self._callee.tolist(), strict=True)
         self._counts = np.array([pair in counting for pair in pairs], bool)
+        serves = (series.service >= 0) & (series.peer < 0) & (series.role == "latency")
+        serves &= ~pd.Series(series.name.astype(str)).str.contains(CLIENT_SIDE).to_numpy(dtype=bool)
+        self._serves = np.flatnonzero(serves)
         self.not_checked = None if len(self._rows) else "no metric of an edge without spans"
 
     def _silence(self, split: Split) -> np.ndarray:
@@ -69,6 +73,10 @@ class MetricEdges:
         best = np.full(len(self._caller), -np.inf)
         np.maximum.at(best, self._pair, np.where(np.isfinite(shift), shift, -np.inf))
         known = np.isfinite(best)
+        # A call takes as long as its callee: what the callee itself says it takes is no matter of the edge.
+        served = np.zeros(len(self._services))
+        np.maximum.at(served, self._series.service[self._serves], self._series.rises(split, self._serves))
+        best = np.where(self._counts & (best > 0), np.maximum(best - served[self._callee], 0.0), best)
         star = star_of(self._caller[known], self._callee[known], best[known], len(self._services))
         return np.asarray(np.maximum(np.maximum(star.out, star.incoming), 0.0))
 
