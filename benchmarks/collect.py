@@ -11,7 +11,7 @@ import psutil
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.store.compact import compact
 
-from .collect_load import decode_only, send_for, write_requests
+from .collect_load import decode_only, disk_alone, send_for, write_requests
 from .collect_servers import Serving, collectors, jaeger, otel_collector, size_on_disk, stop
 from .measure import measure
 
@@ -42,6 +42,9 @@ def run(
             limit = decode_only(requests[batch], batch, seconds)
             with collectors(folder) as serving:
                 ours = _stored(serving, _load(serving, *given))
+            if clients == 1:
+                # What a lone sender waits for besides its own decoding.
+                ours |= disk_alone(folder, round(ours["stored_bytes_per_span"] * batch), seconds / 2)
             ours |= {"decode_only_spans_per_s": limit, "ratio_to_decode_only": ours["spans_per_s"] / limit}
             for peer, program, start in (("collector", collector, otel_collector), ("jaeger", jaeger, _jaeger)):
                 if program is not None:

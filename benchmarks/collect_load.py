@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -69,6 +70,28 @@ def decode_for(folder: str, batch: int, seconds: int) -> float:
     return done / (time.perf_counter() - begun)
 
 
+def disk_alone(folder: Path, size: int, seconds: float) -> dict[str, float]:
+    """Return the times that the disk takes for what a commit needs: write, fsync, rename, fsync of the folder."""
+    taken, content = list[float](), os.urandom(size)
+    descriptor = os.open(folder, os.O_RDONLY)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        begun = time.perf_counter()
+        with (folder / "new").open("wb", buffering=0) as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        (folder / "new").rename(folder / "whole")
+        os.fsync(descriptor)
+        taken.append(time.perf_counter() - begun)
+    os.close(descriptor)
+    return _percentiles("disk_alone", taken)
+
+
+def _percentiles(what: str, seconds: list[float]) -> dict[str, float]:
+    p50, p99 = np.percentile(seconds or [np.nan], [50, 99]) * 1000
+    return {f"{what}_p50_ms": float(p50), f"{what}_p99_ms": float(p99)}
+
+
 def send_for(folder: str, ports: list[int], batch: int, clients: int, seconds: float) -> dict[str, Any]:
     """Send requests from some clients, each after the answer to its last; return rate and times to the answer."""
     requests = itertools.cycle(read_requests(folder))
@@ -97,11 +120,6 @@ def send_for(folder: str, ports: list[int], batch: int, clients: int, seconds: f
     for thread in threads:
         thread.join()
     elapsed = time.perf_counter() - begun
-    p50, p99 = np.percentile(taken or [np.nan], [50, 99]) * 1000
-    return {
-        "spans": len(taken) * batch,
-        "spans_per_s": len(taken) * batch / elapsed,
-        "acknowledged_p50_ms": float(p50),
-        "acknowledged_p99_ms": float(p99),
-        "refused": refused[0],
-    }
+    sent = len(taken) * batch
+    answered = _percentiles("acknowledged", taken)
+    return {"spans": sent, "spans_per_s": sent / elapsed, **answered, "refused": refused[0]}

@@ -74,23 +74,28 @@ def compact(folder: _Folder, output: _Output = "text") -> None:
 @store.command()
 def prune(
     folder: _Folder,
-    before: Annotated[str, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")],
+    before: Annotated[str | None, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")] = None,
+    keep_bytes: Annotated[int | None, typer.Option(min=0, help="Keep so many bytes of what arrived last.")] = None,
     output: _Output = "text",
 ) -> None:
-    """Remove spans, points, logs and events older than a time, in whole segments; the files go an hour later."""
-    from dataclasses import asdict
-
+    """Remove spans, points, logs and events by age or size, in whole segments; the files go an hour later."""
     from ..tracer.store import Store
     from ..tracer.store.prune import prune as prune_store
+    from ..tracer.store.prune import prune_to_size
     from ..tracer.window import parse_time
 
     _check_output(output)
-    try:
-        before_ns = parse_time(before)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--before") from error
-    opened = Store(folder)
-    _print(asdict(prune_store(opened, before_ns)), output)
+    if before is None and keep_bytes is None:
+        raise typer.BadParameter("say what may go", param_hint="--before or --keep-bytes")
+    opened, found = Store(folder), []
+    if before is not None:
+        try:
+            found.append(prune_store(opened, parse_time(before)))
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--before") from error
+    if keep_bytes is not None:
+        found.append(prune_to_size(opened, keep_bytes))
+    _print({"segments": sum(one.segments for one in found), "rows": sum(one.rows for one in found)}, output)
     _tell(opened.problems)
 
 

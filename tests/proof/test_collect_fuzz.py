@@ -48,7 +48,8 @@ def test_mutated_requests_crash_hang_and_leak_nothing(tmp_path: Path, scaled: Ca
             memory.append(sum(one.memory_info().rss for one in [top, *top.children(recursive=True)]))
         assert running.metric("hypocenter_collect_worker_deaths_total") == 0
         assert running.post("/v1/traces", plain).status == 200
-    # A full queue refuses for now, which loses nothing.
-    assert codes <= {"OK", "INVALID_ARGUMENT", "UNAVAILABLE", "200", "400", "503"}, codes
+    # A connection of too many calls at once refuses some for now (UNAVAILABLE to its client), as a full queue does.
+    assert codes <= {"OK", "INVALID_ARGUMENT", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "200", "400", "429", "503"}, codes
+    assert {"OK", "INVALID_ARGUMENT", "200", "400"} <= codes
     assert memory[-1] < memory[3] * 1.3 + (64 << 20), memory
     print(f"\ncollect: {count} mutated requests: {sorted(codes)}; memory {[size >> 20 for size in memory]} MiB")

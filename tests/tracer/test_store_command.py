@@ -68,6 +68,13 @@ def test_compact_and_prune_print_what_they_did(store: Store) -> None:
     assert store.segments("spans") == []
 
 
+def test_prune_keeps_so_many_bytes_of_what_arrived_last(store: Store) -> None:
+    (last,) = store.append(spans(NOON), arrived_ns=NOON + 3600 * 10**9)
+    pruned = call("prune", str(store.path), "--keep-bytes", str(last.path.stat().st_size))
+    assert (pruned.exit_code, pruned.stdout) == (0, "segments: 5\nrows: 5\n")
+    assert (store.segments("spans"), store.segments("points")) == ([last], [])
+
+
 def test_check_exits_with_1_and_names_the_damaged_segment(store: Store) -> None:
     sound = call("check", str(store.path), "-o", "json")
     total = size(store, "spans") + size(store, "points")
