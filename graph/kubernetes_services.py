@@ -125,8 +125,8 @@ class ServiceJoin:
         return f"{found.namespace}/{names[0]}" if self._is_others(names[0], found) else names[0]
 
     def _is_others(self, service: str, found: Object) -> bool:
-        spoken = self._spoken_in.get(service)
-        return bool(spoken) and found.namespace not in spoken
+        spoken = self._spoken_in.get(service, {found.namespace})
+        return found.namespace not in spoken
 
     @cached_property
     def _spoken_in(self) -> dict[str, set[str | None]]:

@@ -24,7 +24,8 @@ from workloads import pods, reason
 from hypocenter.analysis.evidence.kubernetes_causes import Finding, causes
 from hypocenter.graph.kubernetes import History
 from hypocenter.graph.kubernetes_services import Speakers
-from hypocenter.session import RankedIncident, Session
+from hypocenter.incident import RankedIncident
+from hypocenter.session import Session
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.kubernetes import Versions, read_versions
 from hypocenter.tracer.store import Store
