@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 # Tests start many short processes on few cores; two workers keep them within memory.
 PYTEST := $(RUN) -m pytest -n 2 --dist loadgroup
-.PHONY: demo test check test-real prove notebooks system clean
+.PHONY: demo test check test-real prove notebooks docs system clean
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hypocenter needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -41,6 +41,10 @@ prove: .venv/ready system
 
 notebooks: .venv/ready
 	$(RUN) -m pytest tests/test_notebooks.py
+
+# The reference of the API, from the docstrings: out/api/hypocenter.html.
+docs: .venv/ready
+	$(RUN) -m pdoc --docformat numpy --output-directory out/api $$(cat docs/reference.txt)
 
 clean:
 	rm -rf .venv build dist out *.egg-info

@@ -42,6 +42,18 @@ def test_folder_imports_only_what_lies_below_it(folder: str) -> None:
     assert wrong == []
 
 
+def test_figures_are_a_leaf_that_anything_may_draw_with() -> None:
+    allowed = ("hypocenter.figures", "hypocenter.errors", "hypocenter.tracer.window")
+    wrong = []
+    for path in sorted((ROOT / "hypocenter" / "figures").glob("*.py")):
+        # What is imported for types alone does not count.
+        text = path.read_text(encoding="utf-8").partition("if TYPE_CHECKING:")[0]
+        nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.level]
+        names = ["hypocenter." + "figures." * (n.level == 1) + (n.module or "") for n in nodes]
+        wrong += [f"{path}: {name}" for name in names if not name.startswith(allowed)]
+    assert wrong == []
+
+
 def test_only_evaluation_knows_labels() -> None:
     knowing = []
     for path in sorted((ROOT / "analysis").rglob("*.py")):

@@ -1,0 +1,92 @@
+"""What a person waits for: the first figure of a large store, a long trace, a large map, the report of an incident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .generate import temporary_store
+from .measure import Measurement, measure
+
+DESCRIPTION = "open a large store to the first figure, a waterfall of 5,000 spans, a map of 1,000 services, a report"
+
+_INCIDENT = Path(__file__).parent.parent / "sample_data" / "incidents" / "slow-service-payment-1"
+_MAP_SPANS = 200_000
+
+
+def run(spans: int = 10_000_000, trace_spans: int = 5_000, services: int = 1_000) -> dict[str, Any]:
+    """Return seconds and peak memory of each, from opening to the figure as JSON, every one in a fresh process.
+
+    The first figure is the service map of a store of ``spans``: cold, when everything has to be linked first, and warm,
+    from the rollups that upkeep or an earlier question left. The report is of a recorded incident, ranking included.
+    """
+    figures: dict[str, Any] = {"spans": spans}
+    with temporary_store(spans) as store:
+        path = str(store.path)
+        figures["first figure, cold"] = _figures(measure(first_figure, path=path))
+        figures["first figure, warm"] = _figures(
+            min((measure(first_figure, path=path) for _ in range(2)), key=_seconds)
+        )
+    with temporary_store(min(spans, _MAP_SPANS), services=services) as store:
+        path = str(store.path)
+        measure(first_figure, path=path)
+        figures[f"map of {services:,} services"] = _figures(measure(first_figure, path=path))
+    figures[f"waterfall of {trace_spans:,} spans"] = _figures(measure(waterfall, spans=trace_spans))
+    figures["report of an incident"] = _figures(measure(report, incident=str(_INCIDENT)))
+    return figures
+
+
+def _seconds(found: Measurement) -> float:
+    return found.seconds
+
+
+def _figures(found: Measurement) -> dict[str, Any]:
+    return {"seconds": found.seconds, "peak MB": found.peak_rss_bytes / 1e6, "result": found.result}
+
+
+def first_figure(path: str) -> str:
+    """Draw the service map of all that a store holds; return its size."""
+    import hypocenter as hc
+
+    graph = hc.open(path).graph()
+    drawn = graph.figure().to_json()
+    return f"{len(graph.nodes):,} nodes, {len(graph.edges):,} edges, {len(drawn):,} bytes"
+
+
+def waterfall(spans: int) -> str:
+    """Lay out and draw one trace, four callees a span; return its size."""
+    import numpy as np
+    import pyarrow as pa
+
+    from hypocenter.graph.one_trace import laid_out
+    from hypocenter.tracer.schema import SPANS
+    from hypocenter.views import Trace
+
+    number = np.arange(spans)
+    depth = np.floor(np.log(3 * number + 1) / np.log(4)).astype(int)
+    rows = {
+        "trace_id": np.full(spans, f"{1:032x}"),
+        "span_id": [f"{n + 1:016x}" for n in number],
+        "parent_span_id": [None, *(f"{(n - 1) // 4 + 1:016x}" for n in number[1:])],
+        "name": np.char.add("operation-", (number % 50).astype(str)),
+        "kind": np.full(spans, 2),
+        "status": np.where(number % 500 == 499, 2, 0),
+        "start_ns": number * 1000,
+        "duration_ns": 10**9 // (depth + 1) ** 2,
+        "service": np.char.add("service-", (number % 40).astype(str)),
+    }
+    columns = [pa.array(rows[name], SPANS.field(name).type) if name in rows else None for name in SPANS.names]
+    arrays = [pa.nulls(spans, f.type) if c is None else c for f, c in zip(SPANS, columns, strict=True)]
+    drawn = Trace(laid_out(pa.table(arrays, names=SPANS.names))).figure()
+    return f"{len(drawn.data[0].y):,} of {spans:,} spans, {len(drawn.to_json()):,} bytes"
+
+
+def report(incident: str) -> str:
+    """Read a recorded incident, rank it and write its page; return the size of the page."""
+    import tempfile
+
+    import hypocenter as hc
+
+    with tempfile.TemporaryDirectory() as folder:
+        page = hc.ingest(incident, Path(folder) / "store").report(Path(folder) / "page.html")
+        return f"{page.stat().st_size:,} bytes"
