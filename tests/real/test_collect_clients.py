@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.timeout(2400)
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with collector(tmp_path_factory.mktemp("collect") / "store") as found:
+    upkeep = {"every_s": 2.0, "span_metrics": True}
+    with collector(tmp_path_factory.mktemp("collect") / "store", upkeep=upkeep) as found:
         yield found
 
 
@@ -110,6 +112,22 @@ def test_collector_as_a_forwarder(running: Running, tmp_path: Path, go: str) -> 
     rows = running.store.read("spans", columns=["trace_id", "span_id", "service"]).to_pylist()
     found = sorted((row["trace_id"], row["span_id"]) for row in rows if row["service"] in services)
     assert found == sorted((row["trace_id"], row["span_id"]) for row in spans.to_pylist())
+
+
+def test_what_came_is_counted_on_the_metrics_page_a_minute_later(tmp_path: Path, running: Running) -> None:
+    service, now = "metered", time.time_ns() // 1000
+    span = {"traceId": "d" * 16, "name": "get", "timestamp": now, "duration": 5}
+    body = [
+        span | {"id": "a" * 16, "kind": "CLIENT", "localEndpoint": {"serviceName": f"{service}-caller"}},
+        span | {"id": "b" * 16, "parentId": "a" * 16, "kind": "SERVER", "localEndpoint": {"serviceName": service}},
+    ]
+    assert running.post("/api/v2/spans", json.dumps(body), "application/json").status == 202
+    until, calls = time.monotonic() + 200, 0.0
+    while not calls and time.monotonic() < until:
+        time.sleep(1)
+        calls = running.metric("traces_service_graph_request_total", client=f"{service}-caller", server=service)
+    assert calls == 1
+    assert running.metric("traces_spanmetrics_calls_total", service=service, span_name="get") == 1
 
 
 @pytest.mark.parametrize("door", ["otlp-grpc", "otlp-http"])

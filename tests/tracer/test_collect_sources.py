@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,13 @@ from collecting import Running, collector
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from store_rows import spans
 
+from hypocenter.cli.collect import Derived
 from hypocenter.errors import SourceError
 from hypocenter.tracer.collect.admin import application
 from hypocenter.tracer.collect.lease import Lease
 from hypocenter.tracer.collect.telemetry import Telemetry
 from hypocenter.tracer.collect.upkeep import Round, Upkeep, UpkeepProcess, one_round
+from hypocenter.tracer.otlp import JSON
 from hypocenter.tracer.store import Store
 
 
@@ -126,3 +129,43 @@ def test_metrics_of_what_was_stored_follow_our_own_in_one_text(accept: str, deri
     lines = text.splitlines()
     assert ("calls_total 3" in lines, not accept or "calls" in families) == (bool(derived), not accept or bool(derived))
     assert any(line.startswith('hypocenter_collect_accepted_total{door="door"} 1') for line in lines)
+
+
+def test_what_the_command_derives_is_fit_for_the_upkeep_process(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", create=True)
+    store.append(spans(time.time_ns()))
+    assert Derived.of(Upkeep(rollups=False)) is None
+    for rollups, span_metrics in ((True, False), (False, True), (True, True)):
+        made = Derived.of(Upkeep(rollups=rollups, span_metrics=span_metrics))
+        metrics = pickle.loads(pickle.dumps(made))(store)
+        assert (metrics is not None and metrics.endswith("# EOF\n")) == span_metrics
+
+
+def test_two_collectors_share_a_store_and_one_of_them_keeps_it_up(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    store = Store(tmp_path / "store", create=True)
+    for name in "ab":
+        (tmp_path / name / "store").symlink_to(store.path)
+    body = '[{"traceId": "%032x", "id": "%016x", "name": "get", "timestamp": %d, "duration": 5}]'
+    with (
+        collector(tmp_path / "a/store", upkeep={"every_s": 0.2}) as first,
+        collector(tmp_path / "b/store", upkeep={"every_s": 0.2}) as second,
+    ):
+        for number in range(1, 41):
+            posted = body % (number, number, time.time_ns() // 1000)
+            assert (first if number % 2 else second).post("/api/v2/spans", posted, JSON).status == 202
+        ids = {f"{number:016x}" for number in range(1, 41)}
+        assert set(store.read("spans", columns=["span_id"])["span_id"].to_pylist()) == ids
+        assert awaited(lambda: sorted(upkeep_of(one) for one in (first, second)) == ["done", "elsewhere"])
+        assert awaited(lambda: len(store.segments("spans")) < 40)
+        holder, other = (first, second) if upkeep_of(first) == "done" else (second, first)
+        holder.end()
+        assert awaited(lambda: upkeep_of(other) == "done")
+    rows = store.read("spans", columns=["span_id"])["span_id"].to_pylist()
+    assert (set(rows), len(rows), store.problems) == (ids, 40, [])
+
+
+def upkeep_of(running: Running) -> str:
+    last: str = running.get("/readyz").json()["upkeep"]["last"]
+    return last
