@@ -23,6 +23,7 @@ from ..effect import Effect, measure, read_requests, to_label
 from ..processes import working_folder
 from ..recorder import add_case
 from . import node_packages
+from .ids import numbered
 from .lab import Lab
 from .network import may_use_namespaces
 from .places import places_of, without_places
@@ -133,6 +134,7 @@ def save(lab: Lab, incident: Incident, times: Times, out: Path) -> dict[str, Any
         **to_label(effects),
     }
     places = places_of(lab.folder, node_packages.folder())
+    spans, logs = numbered(spans, logs)
     tables = {"spans": spans, "logs": logs, "series": series, "points": points}
     _write(out / FOLDER / incident.case, {name: without_places(table, places) for name, table in tables.items()})
     add_case(out / "CASES.jsonl", label)
