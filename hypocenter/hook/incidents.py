@@ -61,8 +61,9 @@ class Incident:
     @property
     def begin_ns(self) -> int:
         """The onset, else the first alert's start."""
-        starts = [a["starts_ns"] for a in self.alerts.values() if a["starts_ns"]]
-        return self.onset_ns or min(starts, default=self.opened_ns)
+        if self.onset_ns is not None:
+            return self.onset_ns
+        return min((a["starts_ns"] for a in self.alerts.values() if a["starts_ns"]), default=self.opened_ns)
 
     @property
     def end_ns(self) -> int | None:
@@ -182,7 +183,7 @@ class Incidents:
             incident.groups.append(note.group_key)
         new = sorted({s for a in note.firing if (s := services.get(a.fingerprint))} - before)
         incident.services = [*incident.services, *new]
-        over = not incident.firing
+        over = all(alert["status"] == "resolved" for alert in incident.alerts.values())
         ended = over and incident.resolved_ns is None
         incident.resolved_ns = (incident.resolved_ns or now_ns) if over else None
         incident.updated_ns = now_ns
