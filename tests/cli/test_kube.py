@@ -11,6 +11,7 @@ from kubernetes_shop import Snapshot, changed, rows, shop
 from typer.testing import CliRunner
 
 from hypocenter.cli.main import app
+from hypocenter.errors import SourceError
 from hypocenter.tracer.store import Store
 
 
@@ -83,3 +84,10 @@ def test_store_without_objects_says_how_to_get_them(tmp_path: Path) -> None:
     Store(tmp_path / "s", create=True)
     done = CliRunner().invoke(app, ["cluster", "--store", str(tmp_path / "s")])
     assert "holds no Kubernetes objects" in str(done.exception)
+
+
+def test_collect_names_the_kubeconfig_that_it_cannot_read(tmp_path: Path) -> None:
+    absent = str(tmp_path / "absent")
+    done = CliRunner().invoke(app, ["collect", "--store", str(tmp_path / "store"), "--kubeconfig", absent])
+    assert isinstance(done.exception, SourceError)
+    assert str(done.exception).startswith(f"{absent}: ") and "say --kubeconfig FILE" in str(done.exception)
