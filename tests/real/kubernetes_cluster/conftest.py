@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from control_plane import ControlPlane, control_plane
 from go_peers import built
+from workloads import node
 
 from sample_data.processes import working_folder
 
@@ -43,7 +44,7 @@ def namespace(plane: ControlPlane) -> Iterator[str]:
     """Yield a namespace of the test's own, with a node to run on."""
     name = f"shop-{next(_NUMBERS)}"
     if not plane.get("nodes")["items"]:
-        plane.kubectl("create", "-f", "-", stdin=[plane.node("node-1"), plane.node("node-2")])
+        plane.kubectl("create", "-f", "-", stdin=[node("node-1"), node("node-2")])
     plane.kubectl("create", "namespace", name)
     plane.wait(lambda: plane.kubectl("get", "serviceaccount", "default", "-n", name, check=False), "its account")
     yield name

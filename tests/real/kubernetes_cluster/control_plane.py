@@ -262,22 +262,6 @@ class ControlPlane:
         self.apply(*(found for found in rendered if found["kind"] in kinds))
         return self.kubectl("create", "token", "collector", "-n", "hypocenter").strip()
 
-    def node(
-        self, name: str, cpu: str = "8", labels: dict[str, str] | None = None, played_by: str = "fake"
-    ) -> dict[str, Any]:
-        """Return a node that kwok plays."""
-        resources = {"cpu": cpu, "memory": "32Gi", "pods": "500"}
-        return {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {
-                "name": name,
-                "labels": {"kubernetes.io/hostname": name, **(labels or {})},
-                "annotations": {"kwok.x-k8s.io/node": played_by},
-            },
-            "status": {"allocatable": resources, "capacity": resources},
-        }
-
 
 def _as_list(objects: Any) -> Any:
     if isinstance(objects, list):

@@ -19,7 +19,7 @@ from control_plane import ControlPlane
 from faults import Fault
 from metrics_api import MetricsApi, metrics_api
 from shop import SERVICES, node_of, shared, shop
-from workloads import pods, reason
+from workloads import node, pods, reason
 
 from hypocenter.analysis.evidence.kubernetes_causes import Finding, causes
 from hypocenter.graph.kubernetes import History
@@ -133,9 +133,7 @@ def _open(plane: ControlPlane, names: list[str], apart: list[str]) -> None:
     """Make the shops and wait until they serve; the nodes of those ``apart`` have a kubelet of their own."""
     for number, name in enumerate(apart, 1):
         plane.start_kubelets(name, f"10.{number}.0.1/24")
-    nodes = [
-        plane.node(node_of(name), labels={"shop": name}, played_by=name if name in apart else "fake") for name in names
-    ]
+    nodes = [node(node_of(name), labels={"shop": name}, played_by=name if name in apart else "fake") for name in names]
     spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
     plane.kubectl("create", "-f", "-", stdin=[*nodes, *spaces])
     plane.apply(*shared(), *(found for name in names for found in shop(plane, name)))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from control_plane import ControlPlane
-from workloads import named
+from workloads import named, node
 
 from hypocenter.tracer.kubernetes.kinds import KINDS
 
@@ -28,7 +28,7 @@ READER = f"system:serviceaccount:{NAMESPACE}:reader"
 def cluster(plane: ControlPlane) -> Iterator[ControlPlane]:
     """Yield a cluster in which the production overlay was applied for real."""
     if not plane.get("nodes")["items"]:
-        plane.kubectl("create", "-f", "-", stdin=[plane.node("node-1"), plane.node("node-2")])
+        plane.kubectl("create", "-f", "-", stdin=[node("node-1"), node("node-2")])
     plane.apply(service_monitor_kind())
     plane.kubectl("wait", "--for=condition=Established", "crd", "servicemonitors.monitoring.coreos.com")
     plane.apply(*volumes())

@@ -15,6 +15,15 @@ def named(api: str, kind: str, name: str, namespace: str | None = None, **conten
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
 
 
+def node(name: str, labels: dict[str, str] | None = None, played_by: str = "fake") -> Object:
+    """Return a node that kwok plays (`ControlPlane.start_kubelets`)."""
+    resources = {"cpu": "8", "memory": "32Gi", "pods": "500"}
+    found = named("v1", "Node", name, status={"allocatable": resources, "capacity": resources})
+    found["metadata"]["labels"] = {"kubernetes.io/hostname": name, **(labels or {})}
+    found["metadata"]["annotations"] = {"kwok.x-k8s.io/node": played_by}
+    return found
+
+
 def template(name: str, image: str, **spec: Any) -> Object:
     """Return a pod template labelled ``app``."""
     container = {
