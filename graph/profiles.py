@@ -48,7 +48,7 @@ class Profiles:
     """The distinct combinations of the `PROFILE` columns, numbered in the order of their first appearance."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, dict[str | None, int]] = {name: {None: 0} for name in TEXTS}
+        self._texts: dict[str, pa.Array] = {name: pa.array([], pa.string()) for name in TEXTS}
         self._rows = np.empty((0, len(PROFILE)), np.int64)
         self._known: dict[bytes, int] = {}
         self._keys, self._by_key = np.empty(0, np.int64), np.empty(0, np.int64)
@@ -77,24 +77,24 @@ class Profiles:
                 columns["has_error_type"] = codes > 0
                 columns["has_timeout_type"] = codes > 1
             elif name in self._texts:
-                texts = [text for text in self._texts[name] if text is not None]
-                columns[name] = pa.array(texts, pa.string()).take(pa.array(codes, mask=codes < 0))
+                columns[name] = self._texts[name].take(pa.array(codes, mask=codes < 0))
             else:
                 columns[name] = pa.array(codes, mask=codes < 0).cast(SPANS.field(name).type)
         return pa.table({**columns, "profile": np.arange(len(self._rows), dtype=np.int32), "spans": self.spans})
 
     def _known_texts(self, name: str, texts: pa.Array) -> np.ndarray:
-        """Return the code of each text, and of null, 0, after them."""
+        """Return the code of each text, 0 for null, and of null once more after them."""
         known = self._texts[name]
-        codes = []
-        for text in texts.to_pylist():
-            code = known.get(text)
-            if code is None:
-                if name == "name" and len(known) > MAX_NAMES:
-                    text = OTHER
-                code = known.setdefault(text, len(known))
-            codes.append(code)
-        return np.array([*codes, 0], np.int64)
+        at = pc.index_in(texts, known)
+        new = pc.unique(texts.filter(pc.is_null(at))).drop_null()
+        if len(new):
+            if name == "name" and len(known) + len(new) > MAX_NAMES:
+                new = pa.concat_arrays([new[: max(0, MAX_NAMES - len(known))], pa.array([OTHER])])
+            known = self._texts[name] = pa.concat_arrays([known, new])
+            at = pc.index_in(texts, known)
+            at = pc.if_else(pc.and_(pc.is_null(at), texts.is_valid()), pc.index(known, OTHER), at)
+        codes: np.ndarray = np.append(at.fill_null(-1).to_numpy() + 1, 0)
+        return codes
 
     def _numbers(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of each of distinct combinations, new ones added."""
@@ -105,7 +105,8 @@ class Profiles:
         if not len(unseen):
             return numbers
         # The key is a shortcut that may clash; the whole combination decides.
-        numbers[unseen] = [self._known.setdefault(bytes(row), len(self._known)) for row in rows[unseen]]
+        whole = rows[unseen].view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()
+        numbers[unseen] = [self._known.setdefault(row, len(self._known)) for row in whole]
         new = unseen[numbers[unseen] >= len(self._rows)]
         self._rows = np.concatenate([self._rows, rows[new]])
         self.spans = np.concatenate([self.spans, np.zeros(len(new), np.int64)])

@@ -92,21 +92,25 @@ def roll_up_segments(
 
 
 def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: int, are_ids_hex: bool) -> Rollups:
-    with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder, connect() as database:
+    with (
+        tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
+        connect() as database,
+        ThreadPoolExecutor(_THREADS) as pool,
+    ):
         spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
         linked = _lay_aside(paths, window, profiles, spans, are_ids_hex)
         if not spans.rows:
             return empty()
+        # Rules are found while spans are divided.
+        judging = pool.submit(Rules.of, database.cursor(), profiles.table(), fold_operations=True)
         plan = _plan(spans, slice_spans, database)
         if len(plan.strayed):
             _move(spans, strays, plan)
-        rules = Rules.of(database, profiles.table(), fold_operations=True)
+        rules = judging.result()
         sent = linked.sent(senders(rows, rules.is_sender) for rows in _read_all(spans, plan))
         slices = [(time, part) for time, parts in enumerate(plan.parts.tolist()) for part in range(parts)]
-        with ThreadPoolExecutor(_THREADS) as pool:
-            return merge(
-                pool.map(lambda at: _roll_up_slice(unpacked(_slice(spans, strays, plan, *at), sent), rules), slices)
-            )
+        linking = pool.map(lambda at: _roll_up_slice(unpacked(_slice(spans, strays, plan, *at), sent), rules), slices)
+        return merge(linking)
 
 
 def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -164,9 +168,9 @@ def _lay_aside(
 
 
 def _plan(spans: Spill, slice_spans: int, database: duckdb.DuckDBPyConnection) -> Plan:
-    # Slices of equal size, so that threads end together; a size is exceeded by a step at most.
+    # Slices of equal size, as many for each thread, so that these end together; a size is exceeded by a step at most.
     steps, sizes = spans.sizes()
-    share = sizes.sum() / -(-sizes.sum() // slice_spans)
+    share = sizes.sum() / _as_many_for_each_thread(-(-sizes.sum() // slice_spans))
     number = ((np.cumsum(sizes) - sizes) // share).astype(np.int64)
     _, starts, slices = np.unique(number, return_index=True, return_inverse=True)
     bounds = np.append(steps[starts], steps[-1] + 1)
@@ -220,6 +224,10 @@ def _slice(spans: Spill, strays: Spill, plan: Plan, time: int, part: int) -> pa.
 
 def _roll_up_slice(rows: Compact, rules: Rules) -> Rollups:
     return roll_up_linked(link_compact(rows, rules))
+
+
+def _as_many_for_each_thread(slices: int) -> int:
+    return slices if slices == 1 else -(-slices // _THREADS) * _THREADS
 
 
 def _runs(values: np.ndarray) -> np.ndarray:
