@@ -1,8 +1,11 @@
 """The built-in ranking methods, registered explicitly: one line each."""
 
+from importlib.util import find_spec
+
 from .baselines.baro import Baro
 from .baselines.circa import Circa
 from .baselines.correlation_traversal import CorrelationTraversal
+from .baselines.counterfactual import Counterfactual
 from .baselines.max_z import MaxZ
 from .baselines.micro_rank import MicroRank
 from .baselines.monitor_rank import MonitorRank
@@ -30,3 +33,5 @@ register("prism", Prism)
 register("simple-rca", SimpleRca)
 register("micro-rank", MicroRank)
 register("trace-rca", TraceRca)
+if find_spec("dowhy"):  # the extra `counterfactual`
+    register("counterfactual", Counterfactual)

@@ -102,7 +102,7 @@ class Excess:
 
         What callers measure of their calls counts where it is more: an answer that is lost or late on its way.
         """
-        return np.fmax(self._served(mode, raw), self._called(mode, raw))
+        return np.asarray(np.fmax(self._served(mode, raw), self._called(mode, raw)))
 
     def _called(self, mode: str, raw: np.ndarray) -> np.ndarray:
         """Return the same as the callers of each service measure it, summed over them."""

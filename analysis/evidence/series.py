@@ -95,7 +95,7 @@ class Series:
         asked = [*splits[::_COARSE], splits[-1]]
 
         def still(rows: np.ndarray) -> np.ndarray:
-            return ~np.any([self._moved(split, rows) for split in asked], axis=0)
+            return np.asarray(~np.any([self._moved(split, rows) for split in asked], axis=0))
 
         rows = np.arange(len(self))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
