@@ -175,7 +175,7 @@ class RankedIncident:
         return self._drawing("trace-bad"), self._drawing("trace-good")
 
     def report(self, path: Path | str, links: Mapping[str, str] | None = None) -> Path:
-        """Write the self-contained page to ``path`` and return it.
+        """Write the self-contained page to ``path`` and return it; where it ends with ``.md``, Markdown.
 
         ``links`` are URL templates by name, into Jaeger or Grafana say (`hypocenter.report.links.KNOWN` may stand in
         braces); ValueError for one that cannot be filled in.

@@ -12,7 +12,7 @@ from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Store, Sy
 
 def report(
     store: Store,
-    out: Annotated[Path, typer.Option(help="The HTML file to write; an existing one is replaced.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write, Markdown with .md; an existing one is replaced.")],
     at: At = None,
     since: Since = None,
     until: Until = None,

@@ -33,8 +33,13 @@ def write_report(
     path: Path | str,
     links: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the page to ``path`` and return it; an existing file is replaced."""
+    """Write the page to ``path`` and return it, Markdown where it ends with ``.md``; an existing file is replaced."""
     target = Path(path)
+    if target.suffix == ".md":
+        from .markdown import to_markdown
+
+        target.write_text(to_markdown(ranking, case, links), encoding="utf-8")
+        return target
     target.write_text(to_html(ranking, case, graph, links), encoding="utf-8")
     return target
 
