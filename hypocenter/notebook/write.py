@@ -85,7 +85,7 @@ def _notebook(text: str) -> dict[str, Any]:
     for number, part in enumerate(_CELL.split(text)):
         source = part.strip("\n")
         if source:
-            kind = {"cell_type": "code", "execution_count": None, "outputs": []} if number % 2 else {}
+            kind: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []} if number % 2 else {}
             cells.append({"cell_type": "markdown", "metadata": {}, "source": source} | kind)
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:02d}"
