@@ -72,6 +72,7 @@ def update(plane: ControlPlane, namespace: str, names: list[str], rounds: int, s
     return done
 
 
+@pytest.mark.timeout(1800)
 def test_thousands_of_updates_and_a_restart_leave_nothing_out(
     plane: ControlPlane, namespace: str, tmp_path: Path, scaled: Callable[[int], int]
 ) -> None:
@@ -87,9 +88,8 @@ def test_thousands_of_updates_and_a_restart_leave_nothing_out(
         before = process.memory_info().rss
         writing = [pool.submit(update, plane, namespace, group, rounds, stop.is_set) for group in groups]
         try:
-            plane.wait(
-                lambda: rounds_seen(watch, namespace) >= rounds * writers * each // 4, "a quarter of the updates"
-            )
+            quarter = rounds * writers * each // 4
+            plane.wait(lambda: rounds_seen(watch, namespace) >= quarter, "a quarter of the updates", 600)
             plane.stop_api_server()
             plane.start_api_server()
             assert sum(future.result(timeout=600) for future in writing) == rounds * writers * each
