@@ -42,6 +42,8 @@ def _lines(ranking: Ranking, case: Case, templates: Mapping[str, str]) -> Iterat
     yield f"# {text(told.headline)}"
     yield ""
     yield f"**{text(told.certainty)}**{f'; {text(told.since)}' if told.since else ''}"
+    if told.where:
+        yield f"{text(told.where)}."
     if window is not None:
         yield f"Incident of {clock(window[0])} to {clock(window[1])}."
     if told.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import markdown_it
@@ -23,6 +24,15 @@ def test_markdown_says_what_the_page_says(tmp_path: Path) -> None:
     assert '<code class="language-sh">kubectl rollout history deployment payment\n' in html
     assert "<li>+6.4 nats, latency: its own work takes longer: 28 ms before, 428 ms now</li>" in html
     assert "<li>log lines: no spans joined</li>" in html
+
+
+def test_markdown_says_which_visits_are_bad_and_obeys_no_name_in_it() -> None:
+    ranking = small.ranking()
+    first = replace(ranking.candidates[0], where=f"bad are the visits with the pod {HOSTILE}")
+    markdown = to_markdown(replace(ranking, candidates=(first, *ranking.candidates[1:])), small.case())
+    html = markdown_it.MarkdownIt("commonmark", {"html": True}).render(markdown)
+    escaped = HOSTILE.replace("<", "&lt;").replace(">", "&gt;")
+    assert f"bad are the visits with the pod {escaped}." in html
 
 
 def test_what_telemetry_wrote_stays_text() -> None:
