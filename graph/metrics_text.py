@@ -29,6 +29,7 @@ _COUNTERS: Final = {
 _HISTOGRAMS: Final = {
     "traces_service_graph_request_server_seconds": ("server_duration", "Duration as the callee saw it"),
     "traces_service_graph_request_client_seconds": ("client_duration", "Duration as the caller saw it"),
+    "traces_service_graph_request_messaging_system_seconds": ("queue", "Time that messages spent in the broker"),
 }
 
 

@@ -222,7 +222,7 @@ class ServiceMap:
             number = self.scale.number(edge[self.scale.measure])
             share = 1 + math.log10(max(edge["traffic"] / most, 1e-3)) / 3
             bins.setdefault((number, min(3, int(share * 4))), []).append(ends)
-        faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.55, 0.3]))
+        faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.4, 0.2]))
         thin = float(np.interp(len(self.edges), [60, 600, 2000], [1.0, 0.7, 0.5]))
         for (number, width), calls in sorted(bins.items()):
             yield self._line(
@@ -332,7 +332,8 @@ class ServiceMap:
                 showlegend=False, marker={"size": [2 * radii[i] for i in shown], "opacity": 0},
                 text=[label(texts[i], names[i] in marked) for i in shown],
                 textposition=[sides[i] or "bottom center" for i in shown],
-                textfont={"size": [fonts[i] for i in shown], "color": INK},
+                # Lines that pass behind a name stay clear of it.
+                textfont={"size": [fonts[i] for i in shown], "color": INK, "shadow": "0 0 2px white, 0 0 3px white"},
             )
         ]  # fmt: skip
 

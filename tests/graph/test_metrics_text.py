@@ -55,6 +55,9 @@ def test_counters_are_cumulative_by_minute_from_a_zero_before_the_window() -> No
         "# TYPE traces_service_graph_request_client_seconds histogram",
         "# UNIT traces_service_graph_request_client_seconds seconds",
         "# HELP traces_service_graph_request_client_seconds Duration as the caller saw it.",
+        "# TYPE traces_service_graph_request_messaging_system_seconds histogram",
+        "# UNIT traces_service_graph_request_messaging_system_seconds seconds",
+        "# HELP traces_service_graph_request_messaging_system_seconds Time that messages spent in the broker.",
         "# EOF",
     ]
 
@@ -148,3 +151,12 @@ def test_what_is_written_is_read_back_step_by_step(rows: list[dict[str, Any]]) -
         assert total(row["server_duration"]) == total(took)
         # An octave is told by its middle.
         assert quantile(row["server_duration"], 0.5) == pytest.approx(quantile(took, 0.5), rel=0.5)
+
+
+def test_time_in_the_broker_comes_back_as_a_queue() -> None:
+    waited = edge("orders", "mail", 2, at_s=START_S, caller_kind="messaging", queue=histogram({0.3: 2}))
+    text = to_openmetrics(rollups(waited), HOUR)
+    name = "traces_service_graph_request_messaging_system_seconds_count"
+    assert f'{name}{{client="orders",server="mail",connection_type="messaging_system"}} 2' in text
+    (found,) = read_back(text, HOUR)
+    assert total(found["queue"]) == 2
