@@ -229,11 +229,13 @@ class Hook:
             self._delivered_at[delivery.entry.key] = time.time_ns()
 
     async def _keep(self) -> None:
-        """Keep incidents as they change, and forget old keys and notifications."""
+        """Keep incidents as they change, learn names, and forget old keys and notifications."""
         pruned = time.monotonic()
         while True:
             await asyncio.sleep(_KEEP_EVERY_S)
             await self._keep_incidents()
+            if not self.enricher.known.services:
+                self.enricher.warm()  # a first attempt may have failed, or found an empty store
             if time.monotonic() - pruned > _PRUNE_EVERY_S and self.journal is not None:
                 pruned = time.monotonic()
                 await self.journal.prune()

@@ -10,6 +10,7 @@ from typing import Any
 import hooks
 import small_incident as small
 
+from hypocenter.errors import RankerError
 from hypocenter.hook.hook import Hook
 from hypocenter.tracer.window import to_rfc3339
 
@@ -229,3 +230,22 @@ def test_an_incident_that_was_seen_in_part_is_looked_at_at_once_and_what_arrives
     assert asyncio.run(whole()) == [["web", "catalog"]]
     assert receiver.summaries == [FIRST, f"Now also catalog: same incident, {ORIGIN}"]
     assert workers.ranked == ["web", "web"]
+
+
+def test_names_that_could_not_be_learnt_are_asked_for_again(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("hypocenter.hook.enrich._NAMES_KEPT_S", 0.1)
+
+    class Busy(hooks.Workers):
+        async def ask(self, urgency: int, kind: str, arguments: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+            found = await super().ask(urgency, kind, arguments, timeout_s)
+            if len(self.asked) == 1:
+                raise RankerError("known: no worker was free")
+            return found
+
+    async def whole() -> list[str]:
+        async with hooks.hook(tmp_path, hooks.Receiver(), workers) as hook:
+            await hooks.learnt(hook)
+            return [kind for kind, _ in workers.asked]
+
+    workers = Busy()
+    assert asyncio.run(whole()) == ["known", "known"]
