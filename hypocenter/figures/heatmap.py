@@ -110,7 +110,7 @@ def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
         ``inside`` and ``outside`` as shares.
     """
     top = contrast.head(most)
-    names = [f"<b>{plain(r.attribute, 40)}</b> {plain(r.value, 48)}" for r in top.itertuples()]
+    names = [f"<b>{plain(r.attribute, 32)}</b><br>{plain(r.value, 32)}" for r in top.itertuples()]
     figure = blank(110 + 40 * max(len(top), 1))
     # Bars of a group are drawn from below.
     for side, colour, pattern in (("outside", NORMAL, "/"), ("inside", SUSPECT, "")):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .look import NORMAL, SECOND, SUSPECT, blank, nothing, plain
+from .look import LABEL_LENGTH, NORMAL, SECOND, SUSPECT, blank, nothing, plain
 from .timeline import add_marks
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def state_timeline(
                     "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#000000", "fgopacity": 0.25},
                     "line": {"width": 1, "color": "#ffffff"},
                 },
-                text=part.state.map(plain),
+                text=[plain(state, LABEL_LENGTH) for state in part.state],
                 textposition="inside",
                 insidetextanchor="start",
                 customdata=part.state.map(plain),
@@ -74,6 +74,8 @@ def state_timeline(
         )
     figure.update_yaxes(categoryorder="array", categoryarray=[names[lane] for lane in lanes][::-1])
     figure.update_xaxes(type="date")
+    # A word that does not fit its bar is left to the hover.
+    figure.update_layout(uniformtext={"minsize": 9, "mode": "hide"})
     add_marks(figure, marks or {})
     if not lanes:
         nothing(figure)

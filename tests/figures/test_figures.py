@@ -138,7 +138,7 @@ def test_contrast_bars_show_both_sides_from_the_most_different_on() -> None:
     )
     outside, inside = contrast_bars(table).data
     assert (list(inside.x), list(outside.x)) == ([1, 0.5], [0, 0.2])
-    assert list(inside.y) == ["<b>db.name</b> a&lt;b", "<b>pod</b> p"]
+    assert list(inside.y) == ["<b>db.name</b><br>a&lt;b", "<b>pod</b><br>p"]
 
 
 def test_icicle_is_as_wide_as_own_time_and_all_below() -> None:
