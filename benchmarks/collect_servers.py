@@ -91,14 +91,13 @@ def _peer(folder: Path, program: str, exporter: dict[str, Any], extensions: dict
     }
     (folder / "settings.json").write_text(json.dumps(settings))
     command = [program, "--config", f"{folder}/settings.json"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as peer:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as peer:
         try:
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 grpc.channel_ready_future(channel).result(60)
             yield Serving([port], _family(peer.pid), folder)
         finally:
             peer.terminate()
-            peer.communicate()
 
 
 def stop(serving: Serving) -> None:

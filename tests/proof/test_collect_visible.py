@@ -49,11 +49,11 @@ def callees(running: Running) -> set[str]:
 def test_lone_calls_are_in_the_graph_and_before_the_ranker_at_once(
     tmp_path: Path, scaled: Callable[[int], int]
 ) -> None:
-    pause_s, found_s = scaled(360) / 10, list[float]()
+    pause_s, found_s = scaled(360), list[float]()  # at full size ten calls an hour
     with collector(tmp_path / "store") as running:
         running.post("/v1/traces", call("warm", 1))
         callees(running)
-        for number in range(10):
+        for number in range(4):
             time.sleep(pause_s if number else 0)
             begun = time.monotonic()
             assert running.post("/v1/traces", call(f"lone-{number}", number + 2)).status == 200
@@ -61,9 +61,7 @@ def test_lone_calls_are_in_the_graph_and_before_the_ranker_at_once(
             found_s.append(time.monotonic() - begun)
             seen = hc.open(running.folder).rank(since=now_window()).case.telemetry.table("spans")
             assert f"lone-{number}" in seen["service"].to_pylist()
-    print(
-        f"\ncollect: 10 lone calls, {pause_s:.0f} s apart, each in the graph asked next; {max(found_s):.2f} s at most"
-    )
+    print(f"\ncollect: 4 lone calls, {pause_s} s apart, each in the graph asked next; {max(found_s):.2f} s at most")
     assert max(found_s) < BAR_S
 
 

@@ -71,7 +71,7 @@ async def read_body(
 
 def _unpacked(body: bytes, limit: int) -> bytes:
     """Return the members of a gzip body, one after the other; no more than the limit is ever unpacked."""
-    parts = []
+    parts: list[bytes] = []
     left = limit
     while body:
         if len(parts) == _MEMBERS:
