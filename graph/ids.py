@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Ints = np.ndarray
-Texts = pa.Array | pa.ChunkedArray
 # Odd, so that products with distinct 64-bit ids are distinct.
 _MULTIPLE, _REST_MULTIPLE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _HEX_OF_A_TRACE = 32
@@ -32,7 +31,7 @@ def hashes(ids: pa.Array) -> Ints:
     return found
 
 
-def keys_of_named(trace: Texts, span: Texts, are_hex: bool) -> Ints:
+def keys_of_named(trace: pa.Array | pa.ChunkedArray, span: pa.Array | pa.ChunkedArray, are_hex: bool) -> Ints:
     """Return a key of each span that is named by its ids, uint64, as `span_keys` of the spans themselves."""
     trace, span = (c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in (trace, span))
     keys = span_keys(hashes(trace), np.uint64(0), hashes(span))

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 from ..tracer.kubernetes.times import to_ns
-from .kubernetes import History, Object
+from .kubernetes import History
+from .kubernetes_objects import Object
 
 Verb = Literal["created", "changed", "rolled out", "rolled back", "scaled", "deleted"]
 # Made and unmade by controllers all the time: what changes them is listed itself.

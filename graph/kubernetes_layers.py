@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..tracer.kubernetes.rows import MALFORMED
-from .kubernetes import Cluster, Object, key_of
+from .kubernetes import Cluster
+from .kubernetes_objects import Object, key_of
 
 LAYERS: Final = ("ownership", "selection", "routing", "mounts", "references", "placement")
 _SERVICE_LABEL: Final = "kubernetes.io/service-name"

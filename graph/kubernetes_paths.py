@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from .kubernetes import Cluster, Object
+from .kubernetes import Cluster
 from .kubernetes_layers import LAYERS, Edge
+from .kubernetes_objects import Object
 
 # Where a request goes, and what the pod that serves it stands on.
 _ONWARD = ("routing", "selection", "placement")

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ..tracer.batch import Batch
-from .kubernetes import Cluster, Object
+from .kubernetes import Cluster
+from .kubernetes_objects import Object
 
 _SERVICE_NAME: Final = "resource.opentelemetry.io/service.name"
 _LABELS: Final = ("app.kubernetes.io/instance", "app.kubernetes.io/name", "app", "k8s-app")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..tracer.kubernetes.times import to_ns
-from .kubernetes import Cluster, Event, History, Object
+from .kubernetes import Cluster, History
+from .kubernetes_objects import Event, Object
 
 _PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .kubernetes import History, Object
+from .kubernetes import History
+from .kubernetes_objects import Object
 
 COLUMNS = ["object", "state", "start", "end", "is_bad"]
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...graph.kubernetes import History, Object
+from ...graph.kubernetes import History
+from ...graph.kubernetes_objects import Object
 from ...graph.kubernetes_services import ServiceJoin, Speakers
 from ...tracer.kubernetes.rows import MALFORMED
 from .kubernetes_rules.changes import CHANGES

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...graph.kubernetes import History, Object
+from ...graph.kubernetes import History
+from ...graph.kubernetes_objects import Object
 from ...graph.kubernetes_services import ServiceJoin, Speakers
 from .kubernetes_causes import Finding
 from .kubernetes_rules import control_plane, throttling

@@ -14,7 +14,7 @@ from hypocenter.analysis.case import Case, Symptom
 from hypocenter.analysis.evidence.kubernetes import findings
 from hypocenter.analysis.hypocenter import Hypocenter
 from hypocenter.analysis.ranking import Candidate, Ranking
-from hypocenter.graph.kubernetes import Object
+from hypocenter.graph.kubernetes_objects import Object
 from hypocenter.tracer.batch import Batch
 
 ONSET_S = (ONSET_NS - NOW_NS) / 1e9

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ....graph.kubernetes import WORKLOADS, Object
 from ....graph.kubernetes_changes import Change, changes_of
+from ....graph.kubernetes_objects import WORKLOADS, Object
 from .rule import Rule, Sign, View, kubectl, quoted, short
 
 _CONFIGURATION: Final = ("ConfigMap", "Secret")

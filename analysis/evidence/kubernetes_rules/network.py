@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from ....graph.kubernetes import Cluster, Object
+from ....graph.kubernetes import Cluster
 from ....graph.kubernetes_layers import selects
+from ....graph.kubernetes_objects import Object
 from ....graph.kubernetes_services import ServiceJoin
 from ....tracer.kubernetes.times import to_ns
 from .rule import Rule, Sign, View, kubectl, lasted_s, over, runs

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
-from ....graph.kubernetes import Object
+from ....graph.kubernetes_objects import Object
 from ....tracer.kubernetes.times import to_ns
 from .rule import Rule, Sign, View, kubectl, over, runs, short
 

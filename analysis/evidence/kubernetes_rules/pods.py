@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ....graph.kubernetes import Object
+from ....graph.kubernetes_objects import Object
 from ....tracer.kubernetes.times import to_ns
 from .nodes import newly_tainted
 from .rule import Rule, Sign, View, container_spec, containers, kubectl, lasted_s, over, quoted, runs, short

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from ....graph.kubernetes import Cluster, History, Object
+from ....graph.kubernetes import Cluster, History
+from ....graph.kubernetes_objects import Object
 from ....graph.kubernetes_services import ServiceJoin
 
 SECOND_NS: Final = 10**9

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from ....graph.kubernetes import WORKLOADS, Object
+from ....graph.kubernetes_objects import WORKLOADS, Object
 from ....tracer.kubernetes.times import to_ns
 from .nodes import newly_tainted
 from .rule import Rule, Sign, View, kubectl, over, runs, short

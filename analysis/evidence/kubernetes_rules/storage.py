@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ....graph.kubernetes import Object
+from ....graph.kubernetes_objects import Object
 from ....tracer.kubernetes.times import to_ns
 from .rule import Rule, Sign, View, kubectl, lasted_s, over, runs, short
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
-from ....graph.kubernetes import Object
+from ....graph.kubernetes_objects import Object
 from ....tracer.kubernetes.times import to_ns
 from .rule import SECOND_NS, Rule, Sign, View, kubectl, lasted_s, over, runs, short
 
