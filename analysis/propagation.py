@@ -34,9 +34,10 @@ class Propagation:
 
     @cached_property
     def _ways(self) -> dict[str, list[str]]:
-        if self._symptom not in self._graph:
+        symptom = self._symptom
+        if symptom is None or symptom not in self._graph:
             return {}
-        ways: dict[str, list[str]] = nx.single_source_dijkstra_path(self._graph, self._symptom, weight="weight")
+        ways: dict[str, list[str]] = nx.single_source_dijkstra_path(self._graph, symptom, weight="weight")
         return ways
 
 

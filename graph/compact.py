@@ -48,8 +48,8 @@ class Compact:
 
     def take(self, at: np.ndarray) -> Compact:
         """Return the spans at positions."""
-        columns = (getattr(self, field.name) for field in fields(self)[:-1])
-        return Compact(*(column[at] for column in columns), self.sent_ns)
+        columns = {field.name: getattr(self, field.name)[at] for field in fields(self)[:-1]}
+        return Compact(**columns, sent_ns=self.sent_ns)
 
 
 def packed(batch: pa.RecordBatch, are_ids_hex: bool) -> tuple[pa.RecordBatch, Linked]:

@@ -279,7 +279,9 @@ class DependencyGraph:
         """Return the service map as a plotly figure; the options are those of `hypocenter.figures.service_map`."""
         from hypocenter.figures import service_map
 
-        return service_map(self, **options)
+        # Type checkers see the folder at the root and the package as two.
+        graph: Any = self
+        return service_map(graph, **options)
 
     def diff(self, other: DependencyGraph) -> GraphDiff:
         """Return what changed from this graph to ``other``."""

@@ -96,7 +96,10 @@ class GraphDiff:
         """Return both graphs as one map, the calls coloured and dashed by what became of them."""
         from hypocenter.figures import diff_map
 
-        return diff_map(self.before, self.after, self.told)
+        # Type checkers see the folder at the root and the package as two.
+        before: Any = self.before
+        after: Any = self.after
+        return diff_map(before, after, self.told)
 
     def to_frame(self) -> pd.DataFrame:
         """Return every comparison (`DIFF_COLUMNS`)."""

@@ -50,7 +50,7 @@ class Linked:
 
     def sent(self, spans: Iterable[tuple[Ints, Ints, Ints]]) -> Sent:
         """Return when the linked messages were sent, as spans tell that are given in parts as key, start, duration."""
-        parts = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
+        parts: list[tuple[Ints, ...]] = [(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
         for key, *times in spans if len(self.key) else ():
             is_linked = np.isin(key, self.key)
             parts.append((key[is_linked], *(column[is_linked] for column in times)))
