@@ -86,9 +86,8 @@ class Samples:
     def step_ns(self) -> int:
         """Return the median sampling distance, over at most a thousand series that stand for all."""
         asked = np.arange(self.n_series) % max(-(-self.n_series // _SERIES_ASKED), 1) == 0
-        kept = np.flatnonzero(asked[self.code])
-        some = self.points.take(pa.array(kept))
-        code, time, _ = self._known(self.code[kept], some["time_ns"].to_numpy(), some["value"].to_numpy())
+        some = [(code[kept], time[kept]) for code, time, _ in self for kept in [asked[code]]]
+        code, time = (np.concatenate(parts) for parts in zip(*some, strict=True)) if some else np.empty((2, 0), "i8")
         order = np.lexsort((time, code))
         gaps = np.diff(time[order])[np.diff(code[order]) == 0]
         gaps = gaps[gaps > 0]
