@@ -27,7 +27,7 @@ _NAMES_TIMEOUT_S = 30.0
 _NAMES_ASK_S = 2.0
 # The first look must be over within the deadline: fewer spans, and servers have a share of it. Then there is time.
 _FIRST_SPANS, _ASK_SHARE = 60_000, 0.4
-_THOROUGH = {"most_spans": 200_000, "ask_s": 5.0}
+_THOROUGH = {"most_spans": 120_000, "ask_s": 5.0}
 # A ranking this old is made anew when the incident speaks again, while the notification waits for at most _CONFIRM_S.
 _CONFIRM_AFTER_S, _CONFIRM_S = 30.0, 1.0
 # An alert may come when its incident is seconds old and hardly to be seen: looked at again that long after.
