@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent / "notebooks"
 ANSWERS = {
     "01_from_an_alert_to_the_origin": ["shipping"],
     "02_slow_but_no_errors": ["payment"],
-    "03_after_a_rollout_or_when_the_cluster_did_it": ["catalog", "the way from checkout to payment"],
+    "03_after_a_rollout_or_when_the_cluster_did_it": ["catalog 9.0.0", "the way from checkout to payment"],
     "04_your_own_prometheus_and_traces": ["payment"],
     "05_judge_the_ranker_on_your_own_incidents": [],
 }
