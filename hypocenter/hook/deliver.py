@@ -30,7 +30,7 @@ LANES = 32
 # Deliveries that may wait for the journal to note them; what a kill then makes come twice is no more.
 UNNOTED = 64
 # What is left of the deadline for the delivery itself, and for each that is let go with it: many wait for one ranking.
-_RESERVE_S, _EACH_S = 0.15, 0.002
+_RESERVE, _EACH_S = 0.15, 0.002  # share of the deadline; seconds
 _LEAST_S = 0.05  # enough for what needs no ranking
 
 
@@ -159,7 +159,8 @@ class Dispatcher:
     async def _enrichment(self, delivery: Delivery) -> Enrichment | None:
         """Wait for the enrichment, at most until the deadline."""
         until_deadline = delivery.deadline - time.monotonic()
-        left = max(until_deadline - _RESERVE_S - _EACH_S * len(self.pending), min(until_deadline, _LEAST_S))
+        reserve = _RESERVE * (delivery.deadline - delivery.arrived) + _EACH_S * len(self.pending)
+        left = max(until_deadline - reserve, min(until_deadline, _LEAST_S))
         if not delivery.enrichment.done() and left > 0 and not delivery.went_untouched:
             await asyncio.wait({delivery.enrichment}, timeout=left)
         # Once one receiver got it untouched, the enrichment follows for all.
