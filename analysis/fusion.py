@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,6 @@ class Posterior:
     score: np.ndarray
     probability: np.ndarray
     onset: np.ndarray
-    nothing: float  # the nats of no origin
 
 
 def soften(nats: np.ndarray) -> np.ndarray:
@@ -49,13 +48,15 @@ def fuse(
     evidence: Sequence[Evidence],
     weights: Mapping[str, float],
     splits: Sequence[Split],
-    price: Callable[[Split], float],
+    nothing_nats: float,
+    unsure: np.ndarray,
     looked_at: np.ndarray,
 ) -> Posterior:
     """Return the posterior.
 
-    ``price`` gives the nats that a quiet window reaches by chance when the first candidate's evidence begins at a
-    split; ``looked_at`` (n_services,) marks the services with telemetry: that it shows nothing speaks for them.
+    ``nothing_nats`` is what a quiet window of this system reaches by chance, ``unsure`` (n_splits,) what it reaches
+    more at a split with little before it; ``looked_at`` (n_services,) marks the services with telemetry: that it shows
+    nothing speaks for them.
     """
     told = {e.kind: np.stack([e.score(split) for split in splits]) for e in evidence}
     parts = {kind: weights[kind] * soften(nats) for kind, nats in told.items()}
@@ -63,14 +64,13 @@ def fuse(
     # Splits near the onset all reach the ceiling; what they told below it sets them apart.
     bare = np.sum([weights[kind] * nats for kind, nats in told.items()], axis=0)
     prior = np.array([split.log_prior for split in splits])
-    prior = prior - np.logaddexp.reduce(prior)
+    prior = prior - np.logaddexp.reduce(prior) - unsure
     joint = nats + prior[:, None]
     onset = np.argmax(bare * _balance(splits)[:, None], axis=0)
-    score = np.logaddexp.reduce(joint, axis=0) - _late(nats, splits, onset)
-    nothing = price(splits[int(onset[np.argmax(score)])])
-    weight = np.append(score + np.where(looked_at, _absence(score), 0.0), nothing)
+    score = np.logaddexp.reduce(joint, axis=0) - _late(nats - unsure[:, None], splits, onset)
+    weight = np.append(score + np.where(looked_at, _absence(score), 0.0), nothing_nats)
     probability = (1 - _UNFORESEEN) * np.exp(weight - np.logaddexp.reduce(weight))[:-1]
-    return Posterior(splits, nats, parts, score, probability, onset, nothing)
+    return Posterior(splits, nats, parts, score, probability, onset)
 
 
 def _absence(score: np.ndarray) -> np.ndarray:

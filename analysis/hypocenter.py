@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -73,8 +72,8 @@ class Hypocenter:
         if not kinds:
             raise NotApplicable("; ".join(missing) or "no telemetry around the alert")
         quiet = any(case.baseline.table(signal).num_rows for signal in ("spans", "points"))
-        price = partial(_price, quiet=quiet)
-        posterior = fuse(kinds, _WEIGHTS, splits, price, _looked_at(services, visits, series))
+        unsure = np.zeros(len(splits)) if quiet else _unsure(splits)
+        posterior = fuse(kinds, _WEIGHTS, splits, _NOTHING_NATS, unsure, _looked_at(services, visits, series))
         return _ranking(self.name, case, services, kinds, missing, posterior)
 
 
@@ -129,8 +128,10 @@ def gather(
     return [kind for kind in found if kind.not_checked is None], missing
 
 
-def _price(split: Split, *, quiet: bool) -> float:
-    return _NOTHING_NATS if quiet else _NOTHING_NATS * max(1.0, _KNOWN_NS / max(split.onset_ns - split.start_ns, 1))
+def _unsure(splits: list[Split]) -> np.ndarray:
+    """Return the nats that chance reaches more at each split, the less time lies before it, shape (n_splits,)."""
+    known = np.array([max(split.onset_ns - split.start_ns, 1) for split in splits])
+    return np.asarray(_NOTHING_NATS * (np.maximum(1.0, _KNOWN_NS / known) - 1.0))
 
 
 def _looked_at(services: list[str], visits: Visits | None, series: Series | None) -> np.ndarray:
@@ -195,7 +196,7 @@ def _ranking(
     order = sorted(range(len(services)), key=lambda i: (-posterior.score[i], services[i]))
     symptom = _entry(case, services)
     candidates = tuple(map(Candidates.of(case, services, kinds, posterior, symptom).make, order))
-    outcome: Outcome = "ranked" if posterior.score.max() >= posterior.nothing else "no-origin"
+    outcome: Outcome = "ranked" if posterior.score.max() >= _NOTHING_NATS else "no-origin"
     split = posterior.splits[int(posterior.onset[order[0]])]
     return Ranking(
         name,

@@ -27,8 +27,15 @@ class Steps:
         return Told("", "")
 
 
-def posterior(nats: list[float], begins_s: list[int], *, looked_at: bool = True):
-    return fuse([Steps(nats, begins_s)], {"steps": 1.0}, SPLITS, lambda _: 1.5, np.full(len(nats), looked_at))
+def posterior(nats: list[float], begins_s: list[int], *, looked_at: bool = True, unsure: np.ndarray | None = None):
+    return fuse(
+        [Steps(nats, begins_s)],
+        {"steps": 1.0},
+        SPLITS,
+        1.5,
+        np.zeros(len(SPLITS)) if unsure is None else unsure,
+        np.full(len(nats), looked_at),
+    )
 
 
 def test_of_equal_evidence_the_one_that_began_earlier_is_the_origin() -> None:
@@ -61,7 +68,10 @@ def test_a_service_that_was_looked_at_and_shows_nothing_is_less_likely_than_one_
     assert seen.score.tolist() == unknown.score.tolist()
 
 
-def test_the_price_of_no_origin_is_that_of_the_first_candidates_onset() -> None:
-    evidence = Steps([2.0, 12.0], [300, 420])
-    found = fuse([evidence], {"steps": 1.0}, SPLITS, lambda split: split.onset_ns / SECOND_NS / 100, np.ones(2, bool))
-    assert found.nothing == pytest.approx(4.2)
+def test_evidence_with_little_before_it_counts_less_and_is_no_earlier_origin() -> None:
+    unsure = np.where(np.arange(len(SPLITS)) == 0, 9.0, 0.0)
+    found = posterior([12.0, 12.0], [300, 420], unsure=unsure)
+    told, others = np.exp(20 * np.tanh(12 / 20)), len(SPLITS) - 1
+    assert found.score == pytest.approx(
+        [np.log((told * np.exp(-9) + others) / len(SPLITS)), np.log((np.exp(-9) + others - 1 + told) / len(SPLITS))]
+    )

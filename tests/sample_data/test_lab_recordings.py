@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def test_effect_begins_within_the_fault_and_only_where_it_was_visible() -> None:
         if label["effect_time_epoch_s"] is not None:
             assert label["effect_visible"]
             assert label["inject_time_epoch_s"] <= label["effect_time_epoch_s"] <= label["end_time_epoch_s"]
+
+
+def test_shipped_are_forty_incidents_of_fifteen_kinds_and_ten_quiet_windows_in_both_halves() -> None:
+    kinds = Counter(label["fault_type"] for label in LABELS)
+    assert kinds.pop("none") >= 10
+    assert kinds.total() >= 40
+    assert len(kinds) >= 15
+    assert {label["split"] for label in LABELS if label["root_causes"]} == {"train", "test"}
 
 
 def test_recordings_stay_small() -> None:
