@@ -37,7 +37,7 @@ test-real: .venv/ready system
 # The full size of every proof; test-real runs each at a twentieth.
 prove: .venv/ready system
 	mkdir -p docs/proof
-	HYPOCENTER_PROOF_SCALE=1 $(RUN) -m pytest tests/proof tests/real/kubernetes_cluster/test_watch.py -s --timeout 0 2>&1 | tee docs/proof/$$(date -u +%F).txt
+	HYPOCENTER_PROOF_SCALE=1 $(RUN) -m pytest tests/proof tests/real/kubernetes_cluster -s --timeout 0 2>&1 | tee docs/proof/$$(date -u +%F).txt
 
 notebooks: .venv/ready
 	$(RUN) -m pytest tests/test_notebooks.py

@@ -25,6 +25,8 @@ DELAY_S = 0.25
 _JOURNAL = """
 import sys, time
 from sample_data.lab.service.engine import Engine
+
+pytestmark = pytest.mark.xdist_group("lab")
 engine = Engine("invoice", None, None)
 for _ in sys.stdin:
     begun = time.monotonic()

@@ -22,13 +22,6 @@ def plane(go: str) -> Iterator[ControlPlane]:
         yield running
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the users of the control plane in one worker, so that only one is started."""
-    for item in items:
-        if "plane" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("kubernetes"))
-
-
 @pytest.fixture(scope="session")
 def scaled() -> Callable[[int], int]:
     """Return a function that gives the part of a full size to run, a twentieth by default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,12 @@ from hypocenter.tracer.window import SECOND_NS
 
 # What a fault shows where the cluster itself takes its time: a grace period, a back-off, a minimal duration.
 _PATIENCE_S = 100
-FELT = [fault for fault in FAULTS if fault.felt]
-pytestmark = pytest.mark.timeout(1200)
+# Each has a shop of its own, and all at once want a calm machine: `make prove`; a few are tried at every change.
+_ALL = float(os.environ.get("HYPOCENTER_PROOF_SCALE", "0.05")) >= 1
+_EVERY_TIME = ("broken-version", "selector", "quota", "configuration", "job")
+TRIED = [fault for fault in FAULTS if _ALL or fault.name in _EVERY_TIME]
+FELT = [fault for fault in TRIED if fault.felt]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("kubernetes")]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def test_every_kind_of_object_is_stored(shops: Shops) -> None:
     assert held == {kind.name for kind in KINDS} - absent
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", TRIED, ids=lambda fault: fault.name)
 def test_the_fault_is_found_when_and_where_it_was_put_in(shops: Shops, fault: Fault) -> None:
     entity = fault.entity.format(ns=fault.name, node=node_of(fault.name))
     before, after = shops.injected_ns[fault.name]
@@ -64,6 +69,7 @@ def test_the_fault_is_found_when_and_where_it_was_put_in(shops: Shops, fault: Fa
     assert found.command.startswith("kubectl ")
 
 
+@pytest.mark.skipif(not _ALL, reason="a busy machine slows a healthy shop: make prove, and a recording in make test")
 def test_a_healthy_shop_has_no_origin(shops: Shops) -> None:
     told = shops.rank(HEALTHY).ranking
     assert told.outcome == "no-origin", told.candidates[0]

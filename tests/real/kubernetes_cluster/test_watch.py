@@ -19,6 +19,8 @@ from workloads import deployment, named, pods
 
 from hypocenter.tracer.kubernetes.kinds import KINDS
 
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
 CANARY = "c4nary-of-a-secret"
 
 
