@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
 # Tests start many short processes on few cores; two workers keep them within memory.
-PYTEST := $(RUN) -m pytest -n 2 --dist loadgroup
+PYTEST := $(RUN) -m pytest -n 2
 .PHONY: demo test check test-real prove notebooks docs system clean
 
 .venv/ready: pyproject.toml constraints.txt

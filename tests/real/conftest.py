@@ -9,9 +9,18 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out by file, cluster and lab, where several workers run them."""
+    from one_at_a_time import OneAtATime
+
+    return OneAtATime(config, log)
 
 
 @pytest.fixture(scope="session")

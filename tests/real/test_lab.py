@@ -15,7 +15,7 @@ from test_recorder import arguments
 
 from sample_data.lab.network import may_use_namespaces
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(600)
 
 
 def interfaces() -> set[str]:

@@ -26,7 +26,6 @@ _JOURNAL = """
 import sys, time
 from sample_data.lab.service.engine import Engine
 
-pytestmark = pytest.mark.xdist_group("lab")
 engine = Engine("invoice", None, None)
 for _ in sys.stdin:
     begun = time.monotonic()

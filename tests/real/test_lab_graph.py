@@ -18,7 +18,7 @@ from hypocenter.tracer.store import Store
 from sample_data.lab.cluster import pods
 from sample_data.lab.wiring import BANK, BROKER, CACHE, DATABASE, ENTRY, SERVICES, edges
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from sample_data.lab.wiring import SERVICES
 sys.path.insert(0, str(ROOT / "tests/sample_data"))
 from test_lab_new_fault import NEW_FILE
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(600)
 # The recipe of CONTRIBUTING.md: a module in the folder of faults, here in another folder that counts as the same.
 WITH_NEW_KIND = """
 import sys

@@ -16,8 +16,6 @@ from hypocenter.tracer.detect import decode
 from hypocenter.tracer.source import Source, decompressed
 from hypocenter.tracer.window import SECOND_NS
 
-pytestmark = pytest.mark.xdist_group("kubernetes")
-
 
 def test_a_deployment_becomes_available(plane: ControlPlane, namespace: str) -> None:
     plane.apply(deployment("web", namespace, replicas=2))

@@ -17,8 +17,6 @@ from workloads import named, node
 
 from hypocenter.tracer.kubernetes.kinds import KINDS
 
-pytestmark = pytest.mark.xdist_group("kubernetes")
-
 DEPLOY = Path(__file__).parents[3] / "deploy"
 OVERLAYS = sorted(path.name for path in (DEPLOY / "overlays").iterdir())
 NAMESPACE = "hypocenter"

@@ -26,7 +26,7 @@ _ALL = float(os.environ.get("HYPOCENTER_PROOF_SCALE", "0.05")) >= 1
 _EVERY_TIME = ("broken-version", "selector", "quota", "configuration", "job")
 TRIED = [fault for fault in FAULTS if _ALL or fault.name in _EVERY_TIME]
 FELT = [fault for fault in TRIED if fault.felt]
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.xdist_group("kubernetes")]
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

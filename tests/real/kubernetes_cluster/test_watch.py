@@ -19,8 +19,6 @@ from workloads import deployment, named, pods
 
 from hypocenter.tracer.kubernetes.kinds import KINDS
 
-pytestmark = pytest.mark.xdist_group("kubernetes")
-
 CANARY = "c4nary-of-a-secret"
 
 
