@@ -258,6 +258,9 @@ class ControlPlane:
     def collector_token(self) -> str:
         """Return a token of the ServiceAccount that deploy/ gives the collector, with the rights that it gives."""
         kinds = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding")
+        # What another test deleted may still be on its way out.
+        phase = ("get", "namespace", "hypocenter", "-o", "jsonpath={.status.phase}")
+        self.wait(lambda: self.kubectl(*phase, check=False) != "Terminating", "the end of the namespace before")
         rendered = yaml.safe_load_all(self.kubectl("kustomize", str(_DEPLOY / "overlays/single-node")))
         self.apply(*(found for found in rendered if found["kind"] in kinds))
         return self.kubectl("create", "token", "collector", "-n", "hypocenter").strip()
