@@ -30,7 +30,7 @@ def test_wheel_holds_every_module_and_query_and_no_test(wheel: Path) -> None:
             linked = (
                 any(part in relative.parts[1:2] for part in ("tracer", "graph", "analysis")) and folder == "hypocenter"
             )
-            if path.suffix in (".py", ".sql", ".html", ".css", ".js") and not linked:
+            if path.suffix in (".py", ".sql", ".html", ".css", ".js", ".md") and not linked:
                 expected.add(relative.as_posix() if folder == "hypocenter" else f"hypocenter/{relative.as_posix()}")
     expected |= {f"hypocenter/demo_incident/{path.name}" for path in (ROOT / "hypocenter/demo_incident").glob("*.gz")}
     assert inside == expected
