@@ -36,17 +36,19 @@ TIMEOUT_S = 5
 class Trouble:
     """A receiver's behaviour: of each hundred answers some are slow, 500 or 503, and for a while all are 503.
 
-    While it ``is_picky`` every 97th alert is refused for good.
+    While it ``is_picky`` every 97th alert is refused for good; once it ``is_well`` all are taken.
     """
 
     def __init__(self, seed: int) -> None:
         self._draw = random.Random(seed)
         self._lock = threading.Lock()
-        self.is_down, self.is_picky = False, True
+        self.is_down, self.is_picky, self.is_well = False, True, False
 
     def answer(self, _path: str, _headers: dict[str, str], content: bytes) -> int:
         with self._lock:
             chance = self._draw.random()
+        if self.is_well:
+            return 200
         if self.is_down:
             return 503
         if self.is_picky and number_of(json.loads(content)) % 97 == 0:
@@ -151,7 +153,7 @@ def test_killed_again_and_again_the_hook_loses_nothing(tmp_path: Path, scaled: C
         finally:
             for life in lives:
                 life.__exit__(None, None, None)
-        trouble.is_picky = False
+        trouble.is_well = True
         subprocess.run([*command[:2], "replay", *command[2:]], check=True, stdout=subprocess.DEVNULL)
     twice = {name for name, count in receiver.taken.items() if count > 1}
     assert len(receiver.taken) == total
