@@ -23,6 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..tracer.schema import SIGNALS
+from .evidence.series import CLIENT_SIDE
+from .metrics import sampling_step
+
+# What the series of a service or an edge are called after its stem.
+REQUESTS, ERRORS, LATENCY = "requests", "errors", "mean latency"
 
 _TIMED = re.compile(
     r"duration|latency|response_?time|elapsed|(?:request|call|query|operation)s?_(?:milli)?seconds", re.I
@@ -30,18 +35,16 @@ _TIMED = re.compile(
 _COUNTED = re.compile(r"(?:request|call|handled|response)s?(?:_count)?_total$", re.I)
 _STEM = re.compile(r"[._]?(?:requests?|calls?|operations?|handled|responses?)?[._]?(?:duration|latency|response_?time|"
                    r"elapsed)?[._]?(?:milliseconds|seconds|ms|s)?(?:_count)?(?:_total)?$", re.I)  # fmt: skip
-_CLIENT = re.compile(r"client|outbound|upstream", re.I)
 _PEERS = ("peer_service", "service_peer_name", "destination_service_name", "server_address", "net_peer_name")
 _STATUS = ("http_response_status_code", "http_status_code", "response_code", "status_code", "code", "status")
 _RPC_STATUS = ("rpc_response_status_code", "rpc_grpc_status_code", "grpc_status", "grpc_code")
 _WELL = ("0", "OK", "")
 # The first sample of a series tells no growth, unless its siblings were there before: then it began with it, at zero.
 _SQL = """
-with samples as (
-    select series_id, time_ns, value from points where value is not null and not isnan(value)
-), wide as (
+with wide as (
     select t.key, t.part, t.failing, t.cumulative, series_id, p.time_ns, p.value
-    from told t join samples p using (series_id)
+    from told t join points p using (series_id)
+    where p.value is not null and not isnan(p.value)
     union all
     select t.key, parts.part, t.failing, t.cumulative, series_id || parts.part, p.time_ns,
         cast(json_extract(p.histogram, '$.' || parts.part) as double) as value
@@ -96,41 +99,38 @@ def in_requests(series: pa.Table, points: pa.Table) -> tuple[pa.Table, pa.Table]
 def _told(series: pa.Table) -> Iterator[dict[str, Any]]:
     """Yield, per series that counts requests, its part (sum, count or histogram), its edge and whether it failed."""
     names = set(pc.unique(series["name"]).to_pylist())
-    part_of = {name: part for name in names if (part := _part(name, names))}
     histograms = set(pc.unique(series.filter(pc.equal(series["kind"], "histogram"))["name"]).to_pylist())
-    part_of |= {name: "histogram" for name in histograms if _TIMED.search(name)}
-    wanted = series.filter(
-        pc.and_(pc.is_in(series["name"], pa.array(part_of, pa.string())), pc.is_valid(series["service"]))
-    )
+    families = {name: found for name in names if (found := _part(name, names, histograms))}
+    wanted = pc.and_(pc.is_in(series["name"], pa.array(families, pa.string())), pc.is_valid(series["service"]))
     columns = ["series_id", "name", "temporality", "service", "attributes"]
-    for row in wanted.select(columns).to_pylist():
+    for row in series.filter(wanted).select(columns).to_pylist():
         labels = {key.replace(".", "_"): _text(value) for key, value in row["attributes"] or ()}
         kind = labels.get("span_kind", "").upper().removeprefix("SPAN_KIND_")
-        if kind in ("INTERNAL",):
+        if kind == "INTERNAL":
             continue
-        base = re.sub(r"[._](?:sum|count)$", "", row["name"]) if part_of[row["name"]] != "histogram" else row["name"]
-        client = bool(_CLIENT.search(base)) or kind in ("CLIENT", "PRODUCER")
-        peer = _peer(labels) if client else None
+        part, base = families[row["name"]]
+        named_client = bool(re.search(CLIENT_SIDE, base))
+        client = named_client or kind in ("CLIENT", "PRODUCER")
+        stem = _STEM.sub("", base) + (" client" if client and not named_client else "")
         yield {
             "series_id": row["series_id"],
-            "part": "count" if part_of[row["name"]] == "total" else part_of[row["name"]],
+            "part": part,
             "failing": _failing(labels),
             "cumulative": row["temporality"] != "delta",
-            "edge": (
-                row["service"],
-                peer,
-                _STEM.sub("", base) + (" client" if client and not _CLIENT.search(base) else ""),
-            ),
+            "edge": (row["service"], _peer(labels) if client else None, stem),
         }
 
 
-def _part(name: str, names: set[str]) -> str | None:
+def _part(name: str, names: set[str], histograms: set[str]) -> tuple[str, str] | None:
+    """Return which part of a family a name is (sum, count or histogram), and the family; None counts no requests."""
+    if name in histograms and _TIMED.search(name):
+        return "histogram", name
     for part in ("sum", "count"):
         for dot in "._":
             base = name.removesuffix(f"{dot}{part}")
             if base != name and _TIMED.search(base) and {f"{base}{dot}sum", f"{base}{dot}count"} <= names:
-                return part
-    return "total" if _COUNTED.search(name) else None
+                return part, base
+    return ("count", name) if _COUNTED.search(name) else None
 
 
 def _text(value: str | None) -> str:
@@ -164,8 +164,6 @@ def _summed(listing: pa.Table, points: pa.Table) -> pa.Table:
     """Return requests, errors and total time by key and step; columns key, step, time_ns, requests, errors, took."""
     import duckdb
 
-    from .metrics import sampling_step
-
     points = points.filter(_are_of(points, listing))
     with duckdb.connect() as database:
         database.register("told", listing)
@@ -194,7 +192,7 @@ def _tables(edges: list[tuple[str, str | None, str]], found: pa.Table) -> tuple[
     has = pc.greater(requests, 0)
     mean = pc.if_else(has, pc.divide(took, pc.if_else(has, requests, pa.scalar(1.0))), pa.scalar(None, pa.float64()))
     parts, listed = [], []
-    for what, values in (("requests", requests), ("errors", found["errors"]), ("mean latency", mean)):
+    for what, values in ((REQUESTS, requests), (ERRORS, found["errors"]), (LATENCY, mean)):
         ids = pa.array([f"requests/{what}/{service}/{peer}/{stem}" for service, peer, stem in edges])
         known = pc.is_valid(values)
         parts.append(

@@ -27,7 +27,7 @@ class Availability:
     def __init__(self, series: Series, services: list[str]) -> None:
         self._series, self._services = series, services
         name = pd.Series(series.name.astype(str))
-        own = np.flatnonzero((series.service >= 0) & (series.peer < 0))
+        own = np.flatnonzero(series.own)
         self.not_checked = None if len(own) else "no metric belongs to a service"
         pod = pd.factorize(series.pod.astype(object))[0]
         instance, first = keys_of(series.service[own], pod[own])

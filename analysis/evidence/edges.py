@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from ..onset import Split
 from .bayes import log_bayes_factor
 from .finding import Told
-from .series import CLIENT_SIDE, Series
+from .series import Series
 from .star import star_of
 from .visits import keys_of
 
@@ -36,9 +35,7 @@ class MetricEdges:
         counting = set(zip(series.service[counted].tolist(), series.peer[counted].tolist(), strict=True))
         pairs = zip(self._caller.tolist(), self._callee.tolist(), strict=True)
         self._counts = np.array([pair in counting for pair in pairs], bool)
-        serves = (series.service >= 0) & (series.peer < 0) & (series.role == "latency")
-        serves &= ~pd.Series(series.name.astype(str)).str.contains(CLIENT_SIDE).to_numpy(dtype=bool)
-        self._serves = np.flatnonzero(serves)
+        self._serves = np.flatnonzero(series.served & (series.role == "latency"))
         self.not_checked = None if len(self._rows) else "no metric of an edge without spans"
 
     def _silence(self, split: Split) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..onset import Split
+from ..request_metrics import ERRORS, LATENCY, REQUESTS
 from .finding import Told
 from .series import CLIENT_SIDE, Series, baseline_of, median, spread_of
 
@@ -46,7 +47,7 @@ class Excess:
         n = len(services)
         self._latency, self._rate = self._pick("latency", n), self._pick("rate", n)
         self._success, self._errors = self._pick("success", n), self._pick("error", n)
-        self._edges = {"latency": self._called_rows("mean latency"), "failures": self._called_rows("errors")}
+        self._edges = {"latency": self._called_rows(LATENCY), "failures": self._called_rows(ERRORS)}
         self._modes = [m for m in ("latency", "failures") if signal is None or _speaks_of(signal) in (None, m)]
         counted = (self._rate >= 0) & ((self._latency >= 0) | (self._success >= 0) | (self._errors >= 0))
         counted[[callee for edges in self._edges.values() for callee, _, _ in edges]] = True
@@ -66,7 +67,7 @@ class Excess:
     def _pick(self, role: str, n: int) -> np.ndarray:
         """Return the series of each service that speaks of ``role``: the mean where there is one; -1 without any."""
         series, chosen = self._series, np.full(n, -1)
-        rows = np.flatnonzero((series.role == role) & (series.service >= 0) & (series.peer < 0))
+        rows = np.flatnonzero((series.role == role) & series.own)
         # Many services report the same names: each name is judged once.
         names, of_row = np.unique(series.name[rows].astype(str), return_inverse=True)
 
@@ -92,8 +93,8 @@ class Excess:
         row_of = {(series.service[r], series.peer[r], str(series.name[r])): int(r) for r in edges}
         pairs = []
         for (caller, callee, name), rate in sorted(row_of.items()):
-            part = row_of.get((caller, callee, name.removesuffix("requests") + what))
-            if name.endswith("requests") and part is not None:
+            part = row_of.get((caller, callee, name.removesuffix(REQUESTS) + what))
+            if name.endswith(REQUESTS) and part is not None:
                 pairs.append((int(callee), rate, part))
         return pairs
 

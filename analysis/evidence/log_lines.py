@@ -27,7 +27,6 @@ class LogLines:
     kind: ClassVar[str] = "log lines"
 
     def __init__(self, visits: Visits, quiet: pa.Table, incident: pa.Table, said: Said | None = None) -> None:
-        self._visits = visits
         row, item, failing, self._names = _joined(visits, pa.concat_tables([quiet, incident]))
         # What a service writes when its callee fails speaks of the callee.
         own = ~(said or Said.nothing(visits)).inherited
@@ -42,16 +41,7 @@ class LogLines:
 
     def tell(self, split: Split, service: int) -> Told:
         """Name the operation and the line that changed most."""
-        test, before, now = self._presence.best(split, service)
-        visits, p = self._visits, self._presence
-        operation = visits.operations[visits.operation[p.example[test]]]
-        text = f"{operation} writes “{self._names[p.item[test]]}”"
-        return Told(
-            f"{text}: {before:.0%} of visits before, {now:.0%} now",
-            visits.services[service],
-            operation=operation,
-            indicator="code",
-        )
+        return self._presence.tell(split, service, lambda item: f"writes “{self._names[item]}”")
 
 
 def _joined(visits: Visits, logs: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:

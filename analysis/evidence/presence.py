@@ -6,6 +6,7 @@ mix of requests is no evidence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ..onset import Split
 from .bayes import log_mean_exp_by, log_onset_factor
+from .finding import Told
 from .visits import MANY_ORPHANS, Visits, keys_of, running
 
 Change = Literal["any", "more", "less"]
@@ -131,6 +133,14 @@ class Presence:
         on_one = log_mean_exp_by(nats, group, len(first))
         either = np.logaddexp(on_all, on_one) - np.log(2)
         return np.asarray(np.maximum(log_mean_exp_by(either, service[first], n), 0.0))
+
+    def tell(self, split: Split, service: int, says: Callable[[int], str]) -> Told:
+        """Name the operation of a service whose visits changed most, and how; ``says`` puts an item in words."""
+        test, before, now = self.best(split, service)
+        visits = self.visits
+        operation = visits.operations[visits.operation[self.example[test]]]
+        text = f"{operation} {says(self.item[test])}: {before:.0%} of visits before, {now:.0%} now"
+        return Told(text, visits.services[service], operation=operation, indicator="code")
 
     def best(self, split: Split, service: int) -> tuple[int, float, float]:
         """Return the strongest test about ``service`` with its share before and now."""

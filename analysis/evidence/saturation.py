@@ -25,7 +25,7 @@ class Saturation:
 
     def __init__(self, series: Series, services: list[str]) -> None:
         self._series, self._services = series, services
-        resource = np.isin(series.role, _RESOURCES) & (series.service >= 0) & (series.peer < 0)
+        resource = np.isin(series.role, _RESOURCES) & series.own
         # What is measured against a limit says more than the bare amount of the same resource.
         limited = {
             (s, r)
@@ -35,7 +35,7 @@ class Saturation:
         }
         bare = np.array([(s, r) in limited for s, r in zip(series.service, series.role, strict=True)], bool)
         self._rows = np.flatnonzero(resource & (series.relative | ~bare))
-        self._rates = np.flatnonzero((series.role == "rate") & (series.service >= 0) & (series.peer < 0))
+        self._rates = np.flatnonzero((series.role == "rate") & series.own)
         self.not_checked = None if len(self._rows) else "no metric of a resource that belongs to a service"
 
     def _growth(self, split: Split) -> np.ndarray:

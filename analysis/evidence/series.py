@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,17 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.name)
+
+    @cached_property
+    def own(self) -> np.ndarray:
+        """The rows that a service measures of itself, not of one of its edges, as a mask."""
+        return np.asarray((self.service >= 0) & (self.peer < 0))
+
+    @cached_property
+    def served(self) -> np.ndarray:
+        """The rows of ``own`` that do not speak of the calls that the service makes."""
+        client = pd.Series(self.name.astype(str)).str.contains(CLIENT_SIDE).to_numpy(dtype=bool)
+        return np.asarray(self.own & ~client)
 
     def after(self, split: Split) -> slice:
         """Return the columns of the incident: five minutes from the onset, at least two steps.

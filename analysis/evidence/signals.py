@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 
 from ..onset import Split
 from .finding import Told
-from .series import CLIENT_SIDE, Series
+from .series import Series
 
 _NATS_PER_LOG = 2.0
 
@@ -22,8 +21,7 @@ class Signals:
     def __init__(self, series: Series, services: list[str], calls: np.ndarray, traced: np.ndarray) -> None:
         """``calls`` (n, n) is true where the row calls the column; ``traced`` marks services that spans cover."""
         self._series, self._services, self._calls = series, services, calls
-        known = np.isin(series.role, ("latency", "error", "success")) & (series.service >= 0) & (series.peer < 0)
-        known &= ~pd.Series(series.name.astype(str)).str.contains(CLIENT_SIDE).to_numpy(dtype=bool)
+        known = np.isin(series.role, ("latency", "error", "success")) & series.served
         # What is known to be called by nobody and to call nobody cannot be felt elsewhere.
         apart = calls.any() & ~(calls.any(axis=0) | calls.any(axis=1))
         known &= ~(traced | apart)[series.service]

@@ -43,16 +43,7 @@ class Structure:
 
     def tell(self, split: Split, service: int) -> Told:
         """Name the operation and the child call that changed most."""
-        test, before, now = self._presence.best(split, service)
-        visits, p = self._visits, self._presence
-        operation = visits.operations[visits.operation[p.example[test]]]
-        text = f"{operation} calls {visits.operations[p.item[test]]}"
-        return Told(
-            f"{text}: {before:.0%} of visits before, {now:.0%} now",
-            visits.services[service],
-            operation=operation,
-            indicator="code",
-        )
+        return self._presence.tell(split, service, lambda item: f"calls {self._visits.operations[item]}")
 
 
 def _above(visits: Visits, tests: Presence) -> np.ndarray:
