@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from proof_scale import scaled_down
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -32,6 +33,12 @@ def program() -> Callable[..., str]:
         pytest.skip(message)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def scaled() -> Callable[[int], int]:
+    """Return a function that gives the part of a proof's full size to run."""
+    return scaled_down
 
 
 @pytest.fixture(scope="session")

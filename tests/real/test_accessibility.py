@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
+from watched import opened
 
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "hook"), str(TESTS / "real")]
@@ -47,15 +48,7 @@ def test_page_has_no_serious_finding_and_stays_by_itself(
     browser: Browser, axe: str, pages: dict[str, Path], name: str, screen: str
 ) -> None:
     width, height, scheme = SCREENS[screen]
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-    untoward: list[str] = []
-    own = pages[name].as_uri()
-    page.on("request", lambda request: untoward.append(request.url) if request.url != own else None)
-    page.on("console", lambda message: untoward.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: untoward.append(str(error)))
-    page.goto(own)
-    if page.locator(".plot").count():
-        page.wait_for_selector("body.drawn")
+    page, untoward = opened(browser, pages[name], width, height, scheme)
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{name}-{screen}.png", full_page=True)
     for summary in page.locator("summary").all():

@@ -17,6 +17,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "hook"), str(TESTS / "real")]
 
 import hooks  # noqa: E402
 import slack_preview  # noqa: E402
+from watched import opened  # noqa: E402
 
 from hypocenter.hook.app import create_app  # noqa: E402
 
@@ -50,12 +51,7 @@ def shown(browser: Browser, folder: Path, name: str, html: str) -> tuple[Any, li
     """Return the page on a phone, with its picture beside it, and everything untoward that happened."""
     file = folder / f"{name}.html"
     file.write_text(html, encoding="utf-8")
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    untoward: list[str] = []
-    page.on("dialog", lambda dialog: (untoward.append(dialog.message), dialog.dismiss()))
-    page.on("pageerror", lambda error: untoward.append(str(error)))
-    page.on("request", lambda request: untoward.append(request.url) if request.url != file.as_uri() else None)
-    page.goto(file.as_uri())
+    page, untoward = opened(browser, file, 390, 844)
     page.screenshot(path=folder / f"{name}.png", full_page=True)
     return page, untoward
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
+from watched import HOSTILE, opened
 
 from hypocenter.analysis.evaluation.cases import LabelledCase
 from hypocenter.analysis.evaluation.runner import Prediction
 from hypocenter.analysis.ranking import Candidate, Ranking
 from hypocenter.report.leaderboard import write_leaderboard
-
-HOSTILE = "<b>p</b>&lt;<a href='javascript:1'></a><img src=x onerror=alert(1)></script><script>alert(3)</script>{{7*7}}"
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,7 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_draws_fits_the_screen_and_obeys_no_name(
     browser: Browser, hostile_page: Path, width: int, height: int, scheme: Any
 ) -> None:
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    untoward: list[str] = []
-    own = hostile_page.as_uri()
-    page.on("request", lambda request: untoward.append(request.url) if request.url != own else None)
-    page.on("console", lambda message: untoward.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: untoward.append(str(error)))
-    page.on("dialog", lambda dialog: (untoward.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.goto(own)
-    page.wait_for_selector("body.drawn")
+    page, untoward = opened(browser, hostile_page, width, height, scheme)
     for summary in page.locator("summary").all():
         summary.click()
     assert untoward == []

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_incident as small
 from playwright.sync_api import Browser
+from watched import HOSTILE, opened
 
 from hypocenter.incident import RankedIncident
 
-HOSTILE = "<b>p</b>&lt;<a href='javascript:1'></a><img src=x onerror=alert(1)></script><script>alert(3)</script>{{7*7}}"
 SCREENS = [(1400, 900, "light"), (1400, 900, "dark"), (390, 844, "light")]
 
 
@@ -26,20 +25,6 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     case = small.case(small.telemetry(suspect=HOSTILE, operation=HOSTILE, message=HOSTILE))
     path = tmp_path_factory.mktemp("report") / "hostile.html"
     return RankedIncident(small.ranking(HOSTILE, HOSTILE), case).report(path)
-
-
-def opened(browser: Browser, path: Path, width: int, height: int, scheme: Any) -> tuple[Any, list[str]]:
-    """Return the drawn page and everything untoward that happened: requests, console messages, errors, dialogs."""
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    untoward: list[str] = []
-    own = path.as_uri()
-    page.on("request", lambda request: untoward.append(request.url) if request.url != own else None)
-    page.on("console", lambda message: untoward.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: untoward.append(str(error)))
-    page.on("dialog", lambda dialog: (untoward.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.goto(own)
-    page.wait_for_selector("body.drawn")
-    return page, untoward
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), SCREENS)

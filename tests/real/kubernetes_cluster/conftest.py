@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from control_plane import ControlPlane, control_plane
@@ -20,13 +19,6 @@ def plane(go: str) -> Iterator[ControlPlane]:
     program = built("kubernetes", go)
     with working_folder() as folder, control_plane(program, folder) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def scaled() -> Callable[[int], int]:
-    """Return a function that gives the part of a full size to run, a twentieth by default."""
-    share = float(os.environ.get("HYPOCENTER_PROOF_SCALE", "0.05"))
-    return lambda full: max(1, round(full * share))
 
 
 _NUMBERS = itertools.count(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from control_plane import ControlPlane
 from faults import FAULTS, Fault
+from proof_scale import SHARE
 from shop import ANOTHER, PASSWORD, node_of
 from shops import HEALTHY, Shops, running_shops, state
 
@@ -22,7 +22,7 @@ from hypocenter.tracer.window import SECOND_NS
 # What a fault shows where the cluster itself takes its time: a grace period, a back-off, a minimal duration.
 _PATIENCE_S = 100
 # Each has a shop of its own, and all at once want a calm machine: `make prove`; a few are tried at every change.
-_ALL = float(os.environ.get("HYPOCENTER_PROOF_SCALE", "0.05")) >= 1
+_ALL = SHARE >= 1
 _EVERY_TIME = ("broken-version", "selector", "quota", "configuration", "job")
 TRIED = [fault for fault in FAULTS if _ALL or fault.name in _EVERY_TIME]
 FELT = [fault for fault in TRIED if fault.felt]
