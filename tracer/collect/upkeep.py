@@ -49,33 +49,44 @@ class Round:
     metrics: str | None = None
 
 
+_EXIT_S = 10.0
+
+
 class UpkeepProcess:
     """The process seen from outside; one that died is started again after a round's time."""
 
     def __init__(self, path: Path, settings: Upkeep, refresh: Refresh | None, told: Callable[[str], None]) -> None:
         self._arguments, self._every_s, self._told = (path, settings, refresh), settings.every_s, told
         self.last = Round("starting")
+        self._silent_at: float | None = None
         self._died_at: float | None = None
         self._start()
 
     def look(self) -> None:
-        """Take note of the rounds since the last look, and start the process again if it died."""
+        """Take note of the rounds since the last look, and start the process again if it died; does not wait."""
+        now = time.monotonic()
         if self._died_at is not None:
-            if time.monotonic() - self._died_at > self._every_s:
+            if now - self._died_at > self._every_s:
                 self._died_at = None
                 self._start()
             return
-        try:
-            while self._pipe.poll():
-                self._note(Round(**orjson.loads(self._pipe.recv_bytes())))
-        except (EOFError, OSError):
-            self._died_at = time.monotonic()
-            self._end(1)
-            self._note(Round("died", f"the process ended with {self._process.exitcode}"))
+        if self._silent_at is None:
+            try:
+                while self._pipe.poll():
+                    self._note(Round(**orjson.loads(self._pipe.recv_bytes())))
+                return
+            except (EOFError, OSError):
+                self._silent_at = now
+        # Its pipe closes some time before a dying process is gone, and with what it ended is worth knowing.
+        if self._process.exitcode is None and now - self._silent_at < _EXIT_S:
+            return
+        self._silent_at, self._died_at = None, now
+        self._end(0)
+        self._note(Round("died", f"the process ended with {self._process.exitcode}"))
 
     def stop(self) -> None:
         """End it; what it was at is atomic."""
-        self._end(10)
+        self._end(_EXIT_S)
 
     def _start(self) -> None:
         self._pipe, inner = _processes.Pipe()
