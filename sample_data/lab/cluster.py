@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -23,6 +22,7 @@ from . import node_packages, servers
 from .dns import NameServer
 from .environment import of_pod
 from .network import Network
+from .service.json_file import write
 from .wiring import BANK, BROKER, CACHE, DATABASE, GRPC_PORT, HTTP_PORT, NODES, SERVERS, SERVICES
 
 MEMORY_LIMIT_BYTES = 300 * 2**20
@@ -64,7 +64,7 @@ def letters(rng: random.Random, count: int) -> str:
 class Cluster:
     """Started once for many incidents; must be used from one thread (`Processes`)."""
 
-    def __init__(self, folder: Path, processes: Processes, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, processes: Processes) -> None:
         self.folder, self.processes = folder, processes
         self.network = Network(processes)
         self.running = {pod.name: Running(pod, folder / pod.name) for pod in pods()}
@@ -76,7 +76,7 @@ class Cluster:
             wired = SERVICES.get(run.pod.service)
             self.configure(run, wired.config if wired else {})
             self.hurt(run, {})
-        self.names = stack.enter_context(NameServer(self.network.host)) if self.network.isolated else None
+        self.names = NameServer(processes, folder, self.network.host) if self.network.isolated else None
         (folder / "resolv.conf").write_text(f"nameserver {self.network.host}\noptions timeout:1 attempts:2\n")
 
     def start(self, collector_url: str) -> None:
@@ -105,11 +105,11 @@ class Cluster:
 
     def configure(self, run: Running, config: dict[str, Any]) -> None:
         """Write the pod's mounted configuration."""
-        _write(run.folder / "config.json", config)
+        write(run.folder / "config.json", config)
 
     def hurt(self, run: Running, effects: dict[str, Any]) -> None:
         """Write what is broken inside the pod."""
-        _write(run.folder / "hurt.json", effects)
+        write(run.folder / "hurt.json", effects)
 
     def start_pod(self, run: Running) -> None:
         """Start the process of a service's pod."""
@@ -212,9 +212,3 @@ def _memory(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:
         return 0
-
-
-def _write(path: Path, value: dict[str, Any]) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(value), encoding="utf-8")
-    new.replace(path)

@@ -5,71 +5,62 @@ It is a process of its own, so that names are resolved in time whatever the reco
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import struct
-import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
+
+from ..processes import Processes
+from .environment import ROOT
+from .service.json_file import JsonFile, write
 
 _PORT = 53
 _OK, _FAILURE, _UNKNOWN = 0, 2, 3
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class NameServer:
     """Answers A queries from what it is told; ``broken`` holds the addresses of clients that get SERVFAIL."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, processes: Processes, folder: Path, host: str) -> None:
         self.broken: set[str] = set()
-        self._host, self._told = host, ""
-
-    def __enter__(self) -> NameServer:
-        command = [sys.executable, "-m", f"{__package__}.dns", self._host]
-        self._process = subprocess.Popen(
-            command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        if not self._process.stdout or self._process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"the lab's name server did not start on {self._host}")
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait(10)
+        self._file = folder / "names.json"
+        self._told: dict[str, Any] = {}
+        self.tell({})
+        command = [sys.executable, "-m", f"{__package__}.dns", host, str(self._file)]
+        processes.start("names", command, env={"PYTHONPATH": str(ROOT)})
 
     def tell(self, zone: Mapping[str, Sequence[str]]) -> None:
         """Say which addresses each name has, and who is answered at all."""
-        told = json.dumps({"zone": zone, "broken": sorted(self.broken)}) + "\n"
-        if told != self._told and self._process.stdin:
-            self._process.stdin.write(told)
-            self._process.stdin.flush()
+        told = {"zone": dict(zone), "broken": sorted(self.broken)}
+        if told != self._told:
+            write(self._file, told)
             self._told = told
 
 
-class _Answers:
-    """What is known now; replaced as a whole, read by another thread."""
+def serve(host: str, file: str) -> None:
+    """Answer on ``host`` what ``file`` tells, until this process is ended."""
+    told, turn = JsonFile(file), count()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        door.bind((host, _PORT))
+        while True:
+            query, client = door.recvfrom(512)
+            door.sendto(_answer(query, client[0], told.value, turn), client)
 
-    def __init__(self) -> None:
-        self.known: tuple[Mapping[str, Sequence[str]], frozenset[str]] = ({}, frozenset())
-        self._turn = count()
 
-    def to(self, query: bytes, client: str) -> bytes:
-        zone, broken = self.known
-        name, end = _name(query)
-        (kind,) = struct.unpack_from(">H", query, end)
-        addresses = zone.get(name.lower(), ())
-        code = _FAILURE if client in broken else _OK if addresses else _UNKNOWN
-        answers = b""
-        if code == _OK and kind == 1:
-            chosen = addresses[next(self._turn) % len(addresses)]
-            answers = struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(chosen)
-        head = query[:2] + struct.pack(">HHHHH", 0x8580 | code, 1, len(answers) > 0, 0, 0)
-        return head + query[12 : end + 4] + answers
+def _answer(query: bytes, client: str, told: Mapping[str, Any], turn: Iterator[int]) -> bytes:
+    name, end = _name(query)
+    (kind,) = struct.unpack_from(">H", query, end)
+    addresses = told["zone"].get(name.lower(), ())
+    code = _FAILURE if client in told["broken"] else _OK if addresses else _UNKNOWN
+    answers = b""
+    if code == _OK and kind == 1:
+        chosen = addresses[next(turn) % len(addresses)]
+        answers = struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(chosen)
+    head = query[:2] + struct.pack(">HHHHH", 0x8580 | code, 1, len(answers) > 0, 0, 0)
+    return head + query[12 : end + 4] + answers
 
 
 def _name(query: bytes) -> tuple[str, int]:
@@ -81,25 +72,5 @@ def _name(query: bytes) -> tuple[str, int]:
     return ".".join(labels), at + 1
 
 
-def serve(host: str) -> None:
-    """Answer on ``host`` what standard input tells, a JSON line each time, until it ends."""
-    answers = _Answers()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
-        door.bind((host, _PORT))
-
-        def listen() -> None:
-            for line in sys.stdin:
-                told = json.loads(line)
-                answers.known = told["zone"], frozenset(told["broken"])
-            # Its lab has ended, however it did.
-            os._exit(0)
-
-        threading.Thread(target=listen, daemon=True).start()
-        print("ready", flush=True)
-        while True:
-            query, client = door.recvfrom(512)
-            door.sendto(answers.to(query, client[0]), client)
-
-
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

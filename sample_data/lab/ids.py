@@ -10,15 +10,10 @@ def numbered(spans: pa.Table, logs: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return both tables with ids that count from 1 in the order of the spans; equal ids stay equal."""
     links = pc.list_flatten(spans["links"].combine_chunks())
     for name, digits in (("trace_id", 32), ("span_id", 16)):
-        columns = [spans[name], logs[name], links.field(name)]
+        named = [spans[name].combine_chunks(), logs[name].combine_chunks(), links.field(name)]
         if name == "span_id":
-            columns.append(spans["parent_span_id"])
-        parts = [
-            chunk
-            for column in columns
-            for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
-        ]
-        old = pc.drop_null(pa.concat_arrays([part.cast(pa.string()) for part in parts])).unique()
+            named.append(spans["parent_span_id"].combine_chunks())
+        old = pc.drop_null(pa.concat_arrays(named)).unique()
         new = pa.array([f"{number:0{digits}x}" for number in range(1, len(old) + 1)])
         spans, logs = (_renamed(table, name, old, new) for table in (spans, logs))
         if name == "span_id":
@@ -35,8 +30,6 @@ def _renamed(table: pa.Table, name: str, old: pa.Array, new: pa.Array) -> pa.Tab
 def _renamed_links(spans: pa.Table, name: str, old: pa.Array, new: pa.Array) -> pa.Table:
     at = spans.schema.get_field_index("links")
     column = spans["links"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks)
     inner = column.values
     fields = [
         new.take(pc.index_in(inner.field(field.name), old)) if field.name == name else inner.field(field.name)

@@ -24,6 +24,7 @@ from .environment import ROOT
 from .exporter import Exporter
 from .faults import Fault
 from .prometheus import Prometheus
+from .service.json_file import write
 from .wiring import BROKER, CACHE, DATABASE, ENTRY, SERVICES, edges
 
 _READY_S = 60.0
@@ -35,7 +36,7 @@ class Lab:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self.processes = folder, Processes(folder)
         stack.callback(self.processes.kill_all, "postgres")
-        self.cluster = Cluster(folder, self.processes, stack)
+        self.cluster = Cluster(folder, self.processes)
         self.collector = Collector(self.processes, folder, self.cluster.network.collector)
         self.collector_host = self.cluster.network.collector
         self._stack = stack
@@ -87,9 +88,7 @@ class Lab:
 
     def set_traffic(self, times: float) -> None:
         """Set how many visits come, in units of the usual."""
-        new = self.folder / "traffic.new"
-        new.write_text(json.dumps({"pace": times}))
-        new.replace(self.folder / "traffic.json")
+        write(self.folder / "traffic.json", {"pace": times})
 
     # What faults do to the servers.
 

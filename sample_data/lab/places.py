@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_ROOT = Path(__file__).resolve().parents[2]
+from .environment import ROOT
 
 
 def places_of(lab: Path, packages: Path) -> dict[str, str]:
@@ -19,15 +19,13 @@ def places_of(lab: Path, packages: Path) -> dict[str, str]:
     # Packages may be found through a path file of another environment.
     found |= {str(Path(p).parents[2]): "/venv" for p in sys.path if p.endswith("site-packages")}
     found |= {sys.prefix: "/venv", sys.base_prefix: "/usr", str(lab): "/lab", str(packages): "/app/node"}
-    return {str(_ROOT): "/app", str(Path.home()): "/home/app"} | found
+    return {str(ROOT): "/app", str(Path.home()): "/home/app"} | found
 
 
 def without_places(table: pa.Table, places: Mapping[str, str]) -> pa.Table:
     """Return the table with ``places`` replaced in its texts and in the values of its attributes, the longest first."""
     for number, field in enumerate(table.schema):
         column = table.column(number).combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # an empty column has no chunk to combine
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], field.type)
         if pa.types.is_string(field.type):
             replaced = _replaced(column, places)
         elif pa.types.is_map(field.type):

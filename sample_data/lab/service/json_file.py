@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,10 @@ class JsonFile:
             if seen != self._seen:
                 self._value, self._seen = json.loads(self._path.read_text(encoding="utf-8")), seen
         return self._value
+
+
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace the file: a reader sees it whole, as it was or as it is."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(value), encoding="utf-8")
+    new.replace(path)
