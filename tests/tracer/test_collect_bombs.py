@@ -115,6 +115,14 @@ def zipkin_objects() -> bytes:
     return gzip.compress(b"[" + b"{}," * (20 * MIB) + b"{}]", 1)
 
 
+def spans_of_nothing() -> bytes:
+    return gzip.compress(part(1, part(2, b"\x12\0" * (31 * MIB))), 1)
+
+
+def resources_of_nothing() -> bytes:
+    return gzip.compress(b"\x0a\0" * (31 * MIB), 1)
+
+
 @pytest.mark.parametrize(
     ("path", "bomb", "content_type", "status"),
     [
@@ -122,6 +130,8 @@ def zipkin_objects() -> bytes:
         ("/v1/logs", zeros, JSON, 413),
         ("/v1/traces", members, PROTOBUF, 400),
         ("/v1/traces", objects, JSON, 400),
+        ("/v1/traces", spans_of_nothing, PROTOBUF, 400),
+        ("/v1/metrics", resources_of_nothing, PROTOBUF, 400),
         ("/api/v2/spans", zipkin_objects, JSON, 400),
     ],
 )
@@ -148,9 +158,9 @@ def test_gzip_bombs_are_refused_over_grpc(running: Running) -> None:
     assert peak[0] < 1000 * MIB
 
 
-def test_spans_of_nothing_are_refused_and_their_memory_given_back(running: Running) -> None:
-    """Two bytes a span unfold to a hundred; the worker's bound of memory ends that."""
-    spans = gzip.compress(part(1, part(2, b"\x12\x00" * (31 * MIB))), 1)
+def test_spans_of_little_are_refused_and_their_memory_given_back(running: Running) -> None:
+    """Four bytes a span unfold to a hundred; the worker's bound of memory ends that."""
+    spans = gzip.compress(part(1, part(2, b"\x12\x02\x30\x01" * (15 * MIB))), 1)
     with peak_memory(running) as peak:
         assert running.post("/v1/traces", spans, content_encoding="gzip").status == 400
         assert running.post("/v1/traces", nested(0, "array", PROTOBUF)).status == 200

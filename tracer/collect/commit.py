@@ -28,7 +28,9 @@ _YEAR_2000_NS = 946_684_800 * SECOND_NS
 WRONG_CLOCK = "wrong clock: time before 2000 or more than a day ahead"
 _SOURCE = "otlp"
 # The shortest attribute has an object in 17 bytes; bare {} by the million would unfold to gigabytes of spans.
+# In protobuf the fields 1 and 2 of no bytes (0x0a00, 0x1200) are resources, scopes and spans of nothing.
 _BYTES_PER_OBJECT, _OBJECTS = 8, 1000
+_OPENED = {JSON: (b"{",), PROTOBUF: (b"\x0a\0", b"\x12\0")}
 
 
 class Appender(Protocol):
@@ -113,7 +115,7 @@ def _decoded(group: Sequence[Request]) -> tuple[list[Accepted | Exception], list
     alone = []
     by_kind: dict[str, list[int]] = {}
     for place, request in enumerate(group):
-        if request.kind != ZIPKIN and request.content_type == PROTOBUF:
+        if request.kind != ZIPKIN and request.content_type == PROTOBUF and not _unfolds(request):
             by_kind.setdefault(request.kind, []).append(place)
         else:
             alone.append(place)
@@ -140,13 +142,21 @@ def _decoded(group: Sequence[Request]) -> tuple[list[Accepted | Exception], list
 
 
 def _decode_one(request: Request) -> Batch:
-    if request.content_type == JSON:
-        most = _OBJECTS + len(request.payload) // _BYTES_PER_OBJECT
-        if request.payload.count(b"{") > most:
-            raise DecodeError(_SOURCE, "request", f"more than {most} objects in {len(request.payload)} bytes")
+    if _unfolds(request):
+        most, size = _most_objects(request), len(request.payload)
+        raise DecodeError(_SOURCE, "request", f"more than {most} objects in {size} bytes")
     if request.kind == ZIPKIN:
         return concat(zipkin_json.read(Source(ZIPKIN, decompressed(io.BytesIO(request.payload)))))
     return decode(request.kind, request.payload, request.content_type, _SOURCE)
+
+
+def _unfolds(request: Request) -> bool:
+    """Tell whether a request holds so many objects for its size that they are empty."""
+    return sum(map(request.payload.count, _OPENED.get(request.content_type, ()))) > _most_objects(request)
+
+
+def _most_objects(request: Request) -> int:
+    return _OBJECTS + len(request.payload) // _BYTES_PER_OBJECT
 
 
 def _outcome(batch: Batch) -> Accepted:
