@@ -39,13 +39,17 @@ def run(
         figures: dict[str, Any] = {"loads": {}, "growth_with_clients": {}}
         for batch, clients in _LOADS:
             given = (requests[batch], batch, clients, seconds)
-            limit = decode_only(requests[batch], batch, seconds)
+            limits = {
+                "decode_only": decode_only(requests[batch], batch, max(1, seconds // 2)),
+                "decode_only_in_groups": decode_only(requests[batch], batch, max(1, seconds // 2), grouped=True),
+            }
             with collectors(folder) as serving:
                 ours = _stored(serving, _load(serving, *given))
             if clients == 1:
                 # What a lone sender waits for besides its own decoding.
                 ours |= disk_alone(folder, round(ours["stored_bytes_per_span"] * batch), seconds / 2)
-            ours |= {"decode_only_spans_per_s": limit, "ratio_to_decode_only": ours["spans_per_s"] / limit}
+            ours |= {f"{name}_spans_per_s": limit for name, limit in limits.items()}
+            ours |= {f"ratio_to_{name}": ours["spans_per_s"] / limit for name, limit in limits.items()}
             for peer, program, start in (("collector", collector, otel_collector), ("jaeger", jaeger, _jaeger)):
                 if program is not None:
                     with start(folder, program) as serving:

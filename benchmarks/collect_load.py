@@ -41,12 +41,17 @@ def read_requests(folder: str) -> list[bytes]:
     return [path.read_bytes() for path in sorted(Path(folder).iterdir())]
 
 
-def decode_only(requests: Path, batch: int, seconds: int) -> float:
-    """Return spans per second of as many processes as a collector has workers, which only decode."""
+def decode_only(requests: Path, batch: int, seconds: int, *, grouped: bool = False) -> float:
+    """Return spans per second of as many processes as a collector has workers, which only decode.
+
+    They decode request by request as these arrive, or ``grouped``, as many in one call as a commit takes: only who
+    makes senders wait for each other can do that.
+    """
     found: list[float] = []
 
     def one() -> None:
-        found.append(measure(decode_for, folder=str(requests), batch=batch, seconds=seconds).result)
+        given = {"folder": str(requests), "batch": batch, "seconds": seconds, "grouped": grouped}
+        found.append(measure(decode_for, **given).result)
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:
@@ -56,10 +61,10 @@ def decode_only(requests: Path, batch: int, seconds: int) -> float:
     return sum(found)
 
 
-def decode_for(folder: str, batch: int, seconds: int) -> float:
-    """Return spans per second of decoding requests, as many at a time as one commit takes."""
+def decode_for(folder: str, batch: int, seconds: int, grouped: bool) -> float:
+    """Return spans per second of decoding requests, one at a time or as many as one commit takes."""
     requests = read_requests(folder)
-    size = max(1, min(_GROUP_REQUESTS, _GROUP_BYTES // len(requests[0])))
+    size = max(1, min(_GROUP_REQUESTS, _GROUP_BYTES // len(requests[0]))) if grouped else 1
     groups = itertools.cycle([requests[at : at + size] for at in range(0, len(requests), size)])
     decode_protobuf("traces", next(groups), "benchmark")
     begun, done = time.perf_counter(), 0
