@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,9 @@ from . import histogram
 from .namespaces import told_apart
 from .rollup import SCHEMAS, Rollups, empty, to_steps, within
 from .slices import roll_up_segments
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 # How far a trace may reach beyond the edge of an hour and still be linked whole.
 OVERLAP_NS = 5 * MINUTE_NS
@@ -97,6 +101,28 @@ def refresh(store: Store) -> None:
     # One clock that is ahead must not move the hours that are asked for.
     last_hour_ns = min(bounds.end_ns, time.time_ns()) // HOUR_NS * HOUR_NS
     rollups(store, Window(last_hour_ns - 2 * HOUR_NS, last_hour_ns), coarse=True, durations_of=())
+
+
+def fill(store: Store, window: Window, engine: Engine) -> int:
+    """Roll up by an engine the hours that ``window`` touches and that are not kept; return how many.
+
+    Whoever reads them then finds them, whichever engine wrote them. An hour that is still filling is kept too: its key
+    are its segments, so it is read as long as none came since.
+    """
+    bounds = store.bounds("spans")
+    if bounds is None:
+        return 0
+    first = max(window.start_ns, bounds.start_ns) // HOUR_NS
+    last = (min(window.end_ns, bounds.end_ns) - 1) // HOUR_NS
+    filled = 0
+    for number in range(first, last + 1):
+        hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
+        folder = folder_of(store, hour)
+        if folder is not None and not folder.is_dir():
+            around = _around(hour)
+            keep(folder, within(engine.roll_up(store.paths("spans", around), around), hour))
+            filled += 1
+    return filled
 
 
 def _around(window: Window) -> Window:

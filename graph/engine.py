@@ -1,52 +1,98 @@
-"""DuckDB as a function: named queries of ``graph/sql`` over tables, within bounds of memory and disk."""
+"""Engines: where named queries, roll-ups and tasks run; nothing above knows which one it is."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-# Bounds so that a spilling query can fill neither memory nor disk.
-_MEMORY_LIMIT = "1GB"
-_SPILL_LIMIT = "16GB"
+from hypocenter.errors import SourceError
+
+from ..tracer.window import Window
+from .queries import connect, run_in
+from .rollup import Rollups
+from .slices import roll_up_segments
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
+ENGINES = ("duckdb", "spark")
 
 
-@cache
-def query(name: str) -> str:
-    """Return the text of ``graph/sql/<name>.sql``."""
-    return files("hypocenter.graph.sql").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+class Engine(Protocol):
+    """One machine or a cluster; results are the same, to the bit, whichever runs."""
+
+    def run(self, name: str, tables: Mapping[str, Any]) -> pa.Table:
+        """Return the result of ``graph/sql/<name>.sql`` over Arrow tables by the names that the query uses."""
+        ...
+
+    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
+        """Return the rollups of the spans in segments that start in ``window`` (None: all).
+
+        Raises SourceError as `hypocenter.graph.slices.roll_up_segments`, and when the cluster gives up.
+        """
+        ...
+
+    def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
+        """Yield what ``function`` returns of each task, in their order.
+
+        Function, tasks and results must be picklable, and a task may run more than once.
+        """
+        ...
+
+
+class DuckDB:
+    """This process: DuckDB and threads, in bounded memory."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def run(self, name: str, tables: Mapping[str, Any]) -> pa.Table:
+        """Return the result of a named query."""
+        return run_in(self._connection, name, tables)
+
+    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
+        """Return the rollups of segments, linked in slices of whole traces."""
+        return roll_up_segments(paths, window)
+
+    def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
+        """Yield the results one after the other."""
+        return map(function, tasks)
 
 
 @contextmanager
-def connect() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield an in-memory database; what it spills goes when it closes."""
-    with tempfile.TemporaryDirectory(prefix="hypocenter-") as spill:
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": _MEMORY_LIMIT,
-            "temp_directory": spill,
-            "max_temp_directory_size": _SPILL_LIMIT,
-            # The tables are small; what is large is worked on by threads of its own (`hypocenter.graph.slices`).
-            "threads": 1,
-        }
-        connection = duckdb.connect(config=settings)
-        try:
-            yield connection
-        finally:
-            connection.close()
+def duckdb_engine() -> Iterator[Engine]:
+    """Yield the engine of this machine."""
+    with connect() as connection:
+        yield DuckDB(connection)
 
 
-def run_in(connection: duckdb.DuckDBPyConnection, name: str, tables: Mapping[str, Any]) -> pa.Table:
-    """Return the result of the named query in an open database."""
-    for table_name, table in tables.items():
-        connection.register(table_name, table)
+def open_engine(name: str = "duckdb", master: str | None = None) -> AbstractContextManager[Engine]:
+    """Return an engine by name (`ENGINES`), to be entered; what it started ends on leaving.
+
+    Parameters
+    ----------
+    master
+        The cluster's URL, for Spark only: ``spark://host:7077``, ``k8s://...``, ``local[4]``; None is what Spark's own
+        configuration says.
+
+    Raises
+    ------
+    SourceError
+        Spark is not installed, or its cluster does not answer.
+    ValueError
+        There is no engine of that name, or DuckDB was given a master.
+    """
+    if name == "duckdb":
+        if master is not None:
+            raise ValueError("a master is for the engine spark; leave it out, or ask for spark")
+        return duckdb_engine()
+    if name != "spark":
+        raise ValueError(f"expected one of {', '.join(ENGINES)}, not {name!r}")
     try:
-        return connection.sql(query(name)).to_arrow_table()
-    finally:
-        for table_name in tables:
-            connection.unregister(table_name)
+        from .spark import spark_engine
+    except ImportError as error:
+        raise SourceError(f"Spark is not installed ({error}); install hypocenter[spark]") from error
+    return spark_engine(master)

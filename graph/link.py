@@ -7,6 +7,7 @@ rules (`hypocenter.graph.rules`), once for each combination of facts: spans look
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ import pyarrow.compute as pc
 from . import trees
 from .compact import Compact, compact
 from .critical_path import on_path
-from .engine import connect
 from .facts import Facts
 from .messages import UNKNOWN
+from .queries import connect, run_in
 from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
 from .trees import Flags, Ints
 
@@ -77,7 +78,7 @@ def link(spans: pa.Table) -> Links:
     docs/linking.md. `hypocenter.graph.slices` does the same for more spans than fit into memory.
     """
     with connect() as database:
-        rows, rules = compact(spans, lambda profiles: Rules.of(database, profiles))
+        rows, rules = compact(spans, lambda profiles: Rules.of(partial(run_in, database), profiles))
     found = link_compact(rows, rules)
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()

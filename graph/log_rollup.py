@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ..tracer.log_templates import tells_failure, templates
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, Window, to_rfc3339
-from .engine import connect, run_in
+from .queries import connect, run_in
 from .rollup import STEP_NS
 
 _COLUMNS = ["time_ns", "severity", "body", "trace_id", "span_id", "service"]

@@ -68,6 +68,15 @@ class Profiles:
         encoded: np.ndarray = numbers.astype(np.int32)[inverse]
         return encoded
 
+    def add(self, other: Profiles) -> None:
+        """Take in the combinations of others, numbered elsewhere, with their spans."""
+        rows = other._rows.copy()
+        for name, texts in other._texts.items():
+            at = PROFILE.index(name)
+            rows[:, at] = self._known_texts(name, texts)[rows[:, at] - 1]
+        numbers = self._numbers(rows)
+        self.spans += np.bincount(numbers, other.spans, len(self.spans)).astype(np.int64)
+
     def table(self) -> pa.Table:
         """Return the combinations as a table of what linking reads of them, ``profile`` and ``spans``, by number."""
         columns: dict[str, Any] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +12,8 @@ import pyarrow.compute as pc
 from hypocenter.semconv import KIND_PRODUCER
 
 from . import grouping
-from .engine import run_in
 from .operations import OTHER, kept_operations
+from .queries import Run
 
 Ints = np.ndarray
 Flags = np.ndarray
@@ -50,13 +49,13 @@ class Rules:
     _call_rows: Ints
 
     @classmethod
-    def of(cls, database: duckdb.DuckDBPyConnection, profiles: pa.Table, *, fold_operations: bool = False) -> Rules:
-        """Return the rules for `hypocenter.graph.compact.Profiles.table`.
+    def of(cls, run: Run, profiles: pa.Table, *, fold_operations: bool = False) -> Rules:
+        """Return the rules for `hypocenter.graph.profiles.Profiles.table`; ``run`` runs the named queries.
 
         ``fold_operations`` names operations that rollups do not tell apart alike, judged by the spans of all profiles.
         """
-        ambiguous = run_in(database, "ambiguous", {"raw": profiles})
-        table = run_in(database, "prepared", {"raw": profiles, "ambiguous": ambiguous})
+        ambiguous = run("ambiguous", {"raw": profiles})
+        table = run("prepared", {"raw": profiles, "ambiguous": ambiguous})
         if fold_operations:
             kept = pa.array(kept_operations(table))
             folded = pc.if_else(kept, table.column("operation"), OTHER)
@@ -67,10 +66,8 @@ class Rules:
             "has_peer": table.column("peer").is_valid(),
         }
         class_of, classes = grouping.group(read)
-        stands = run_in(
-            database, "stands", {"classes": pa.table({"class": np.arange(len(classes["part"])), **classes})}
-        )
-        calls = run_in(database, "calls", {})
+        stands = run("stands", {"classes": pa.table({"class": np.arange(len(classes["part"])), **classes})})
+        calls = run("calls", {})
         places = [calls.column(name).cast(pa.int64()).fill_null(-1).to_numpy() for name in _PLACE]
         call_rows = np.zeros(_FURTHER + _ARRIVALS, np.int64)
         at = np.where(places[1] >= 0, _arrival(*places), _ARRIVALS + places[0])

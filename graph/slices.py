@@ -13,30 +13,28 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from hypocenter.errors import SourceError
-
-from ..tracer.schema import SPANS
 from ..tracer.window import Window
 from .compact import COLUMNS, Compact, packed, senders, unpacked, with_profile
-from .engine import connect, run_in
 from .ids import OpaqueIds
 from .link import link_compact
 from .messages import Linked
-from .profiles import TEXTS, Profiles
+from .profiles import Profiles
+from .queries import connect, run_in
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
 from .rules import Rules
+from .segments import BATCH_ROWS, batches
 from .spill import Spill
 
 # Arrays of a slice that fit into a core's cache are worked on twice as fast as larger ones.
 SLICE_SPANS = 200_000
 _THREADS = 2
-_BATCH_ROWS = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: in
         if not spans.rows:
             return empty()
         # Rules are found while spans are divided.
-        judging = pool.submit(Rules.of, database.cursor(), profiles.table(), fold_operations=True)
+        judging = pool.submit(Rules.of, partial(run_in, database.cursor()), profiles.table(), fold_operations=True)
         plan = _plan(spans, slice_spans, database)
         if len(plan.strayed):
             _move(spans, strays, plan)
@@ -111,30 +109,6 @@ def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: in
         slices = [(time, part) for time, parts in enumerate(plan.parts.tolist()) for part in range(parts)]
         linking = pool.map(lambda at: _roll_up_slice(unpacked(_slice(spans, strays, plan, *at), sent), rules), slices)
         return merge(linking)
-
-
-def _batches(paths: Sequence[Path | str], window: Window | None, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    import pyarrow.dataset as ds
-
-    started = ds.field("start_ns")
-    within = None if window is None else (started >= window.start_ns) & (started < window.end_ns)
-    # Texts stay the codes that the file holds: they repeat, and are decoded once a batch.
-    schema = pa.schema(
-        [field.with_type(pa.dictionary(pa.int32(), pa.string())) if field.name in TEXTS else field for field in SPANS]
-    )
-    reading = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=TEXTS))
-    try:
-        dataset = ds.dataset([str(path) for path in paths], schema=schema, format=reading)
-        scanner = dataset.scanner(
-            columns=list(columns), filter=within, batch_size=_BATCH_ROWS, batch_readahead=2, fragment_readahead=2
-        )
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                yield batch
-    except FileNotFoundError as error:  # compaction or retention was faster
-        raise SourceError(f"segments changed while they were read: {error}", retryable=True) from error
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"segments cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _lay_aside(
@@ -149,7 +123,7 @@ def _lay_aside(
             rows, linked = packed(batch, are_ids_hex)
             small.append(with_profile(rows, profile))
             links.append(linked)
-        if small and (batch is None or sum(len(rows) for rows in small) >= _BATCH_ROWS // 4):
+        if small and (batch is None or sum(len(rows) for rows in small) >= BATCH_ROWS // 4):
             (rows,) = pa.Table.from_batches(small).combine_chunks().to_batches()
             small.clear()
             spans.add(rows, rows.column("start_ns").to_numpy() // STEP_NS)
@@ -157,7 +131,7 @@ def _lay_aside(
     # One core numbers profiles while the other converts ids and writes; two batches may wait, no more.
     with ThreadPoolExecutor(1) as pool:
         written: deque[Future[None]] = deque()
-        for batch in _batches(paths, window, COLUMNS) if paths else ():
+        for batch in batches(paths, window, COLUMNS):
             written.append(pool.submit(write, batch, profiles.encode(batch)))
             if len(written) > 2:
                 written.popleft().result()

@@ -1,6 +1,8 @@
 -- What a call is, for every way in which its two spans may stand. A side is a kind and whether the span names a peer;
 -- `relation` is that of the arriving span to its parent, as in stands.sql, and null where nothing arrives.
-with sides(side, kind, has_peer) as (select n, n // 2, n % 2 = 1 from range(12) as numbers(n)),
+with kinds(kind) as (values (0), (1), (2), (3), (4), (5)),
+peers(has_peer) as (values (false), (true)),
+sides as (select kind * 2 + cast(has_peer as integer) as side, kind, has_peer from kinds cross join peers),
 relations(relation) as (values (0), (1), (2), (3)),
 repeats(is_repeat) as (values (false), (true)),
 told as (

@@ -1,0 +1,165 @@
+"""Spark as an engine: named queries transpiled by sqlglot, spans linked in a partition for each share of the traces."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from hypocenter.errors import SourceError
+
+from ..tracer.window import Window
+from .engine import Engine, Found, Task
+from .ids import OpaqueIds
+from .queries import query
+from .rollup import Rollups, empty, merge
+from .rules import Rules
+from .spark_links import OPAQUE, Plan, Survey, survey, together
+
+# A task reads about this much, and links about as many spans; more tasks than cores even out skew.
+_TASK_BYTES = 32 * 1024 * 1024
+_PARTITION_SPANS = 400_000
+_SETTINGS = {
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Small tables: a task each for thousands of empty partitions would be most of the time.
+    "spark.sql.shuffle.partitions": "4",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+
+
+@cache
+def spark_sql(name: str) -> str:
+    """Return a named query in Spark's dialect."""
+    import sqlglot
+
+    (text,) = sqlglot.transpile(query(name), read="duckdb", write="spark", comments=False)
+    return text
+
+
+class Spark:
+    """A Spark session; Python of the same version with hypocenter must be on every worker."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+
+    def run(self, name: str, tables: Mapping[str, Any]) -> pa.Table:
+        """Return the result of a named query, run by Spark SQL."""
+        with _as_source_error(name):
+            for table_name, table in tables.items():
+                self._session.createDataFrame(_plain(table)).createOrReplaceTempView(table_name)
+            try:
+                return self._session.sql(spark_sql(name)).toArrow()
+            finally:
+                for table_name in tables:
+                    self._session.catalog.dropTempView(table_name)
+
+    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
+        """Return the rollups of segments: read by file, shuffled by trace, linked by partition, added up by time."""
+        with _as_source_error("rolling up"):
+            try:
+                return self._roll_up(paths, window, are_ids_hex=True)
+            except OpaqueIds:
+                return self._roll_up(paths, window, are_ids_hex=False)
+
+    def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
+        """Yield the results of tasks, each run by itself on a worker, as soon as those before it are there."""
+        with _as_source_error(getattr(function, "__name__", "tasks")):
+            if tasks:
+                yield from (
+                    self._session.sparkContext.parallelize(tasks, len(tasks))
+                    .map(function)
+                    .toLocalIterator(prefetchPartitions=True)
+                )
+
+    def _roll_up(self, paths: Sequence[str], window: Window | None, are_ids_hex: bool) -> Rollups:
+        context = self._session.sparkContext
+        groups = _groups(paths)
+        if not groups:
+            return empty()
+        files = context.parallelize(groups, len(groups))
+        surveys: list[Survey | None] = files.map(lambda group: survey(group, window, are_ids_hex)).collect()
+        known = together(_hex(surveys))
+        spans = int(known.profiles.spans.sum())
+        if not spans:
+            return empty()
+        rules = Rules.of(self.run, known.profiles.table(), fold_operations=True)
+        plan = Plan(window, known.profiles, rules, are_ids_hex, -(-spans // _PARTITION_SPANS))
+        shared = context.broadcast(plan)
+        senders: list[Any] = []
+        if len(known.linked.key):
+            linked = context.broadcast(np.unique(known.linked.key))
+            senders = _hex(files.map(lambda group: shared.value.sent(group, linked.value)).collect())
+        sent = context.broadcast(known.linked.sent(senders))
+        found = (
+            files.flatMap(lambda group: shared.value.blocks(group))
+            .groupByKey(plan.partitions)
+            .flatMap(lambda one: [OPAQUE] if one[0] == OPAQUE[0] else shared.value.roll_up(one[1], sent.value))
+            .groupByKey(min(plan.partitions, context.defaultParallelism))
+            .mapValues(_added)
+            .collect()
+        )
+        return merge(_hex([rollups for _, rollups in found]))
+
+
+@contextmanager
+def spark_engine(master: str | None = None, settings: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """Yield an engine on a cluster (`hypocenter.graph.engine.open_engine`); ``settings`` are Spark's own, by name."""
+    # Spark looks for the workers' Python nowhere else; theirs must have hypocenter as this one has.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("hypocenter")
+    for name, value in (_SETTINGS | dict(settings or {})).items():
+        builder = builder.config(name, value)
+    with _as_source_error(master or "Spark"):
+        session = (builder.master(master) if master else builder).getOrCreate()
+    try:
+        session.sparkContext.setLogLevel("ERROR")
+        yield Spark(session)
+    finally:
+        session.stop()
+
+
+def _groups(paths: Sequence[str]) -> list[list[str]]:
+    """Return paths in groups of about `_TASK_BYTES`, in their order."""
+    sizes = np.array([Path(path).stat().st_size for path in paths], np.int64)
+    number = (np.cumsum(sizes) - sizes) // _TASK_BYTES
+    return [[paths[at] for at in np.flatnonzero(number == one).tolist()] for one in np.unique(number)]
+
+
+def _added(parts: Iterable[Any]) -> Rollups | None:
+    found = list(parts)
+    return None if OPAQUE[1] in found else merge(found)
+
+
+def _hex(parts: Sequence[Any]) -> list[Any]:
+    """Return what tasks found, unless one of them met ids that are not hex."""
+    if any(part is None for part in parts):
+        raise OpaqueIds("ids are not hex of one length")
+    return list(parts)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Return ``table`` with its texts as such: Spark knows no codes."""
+    fields = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+@contextmanager
+def _as_source_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (Py4JError, PySparkException) as error:
+        told = str(error)
+        lines = [line.strip() for line in told.splitlines() if "Error:" in line or "Exception:" in line]
+        is_changed = "segments changed while they were read" in told
+        raise SourceError(f"Spark gave up on {what}: {(lines or [told])[-1][:500]}", retryable=is_changed) from error
