@@ -19,14 +19,12 @@ from .config import Retry
 from .dead import DeadLetters
 from .journal import Entry, Journal
 from .observe import Observe
-from .outward import Outward
+from .outward import LANES, Outward
 from .payload import Notification
 from .sink import Outgoing, Sink
 from .text import Enrichment
 
 _log = logging.getLogger(__name__)
-# Groups are spread over lanes: one is kept in order, and a slow answer holds up only its own lane.
-LANES = 32
 # Deliveries that may wait for the journal to note them; what a kill then makes come twice is no more.
 UNNOTED = 64
 # What is left of the deadline for the delivery itself, and for each that is let go with it: many wait for one ranking.
@@ -134,7 +132,7 @@ class Dispatcher:
         if failure is not None:
             await self._give_up(sink, entry, failure, added)
         elif outgoing is not None:
-            reason = await self._send(sink, outgoing, key, delivery.trace)
+            reason = await self._send(sink, outgoing, key, delivery)
             if reason is not None:
                 await self._give_up(sink, entry, reason, added)
             else:
@@ -171,12 +169,12 @@ class Dispatcher:
             return None
         return delivery.enrichment.result()
 
-    async def _send(self, sink: Sink, outgoing: Outgoing, key: str, trace: Context) -> str | None:
+    async def _send(self, sink: Sink, outgoing: Outgoing, key: str, delivery: Delivery) -> str | None:
         """Return None once it is delivered, else why it was given up."""
         wait_s, end = self._retry.first, time.monotonic() + self._retry.give_up
         while True:
-            with self._observe.span("deliver", {"hypocenter.sink": sink.name}, trace):
-                attempt = await self._outward.attempt(sink, outgoing, key)
+            with self._observe.span("deliver", {"hypocenter.sink": sink.name}, delivery.trace):
+                attempt = await self._outward.attempt(sink, outgoing, key, delivery.lane)
             self._observe.count("attempts", sink=sink.name, outcome=attempt.outcome)
             if attempt.outcome == "delivered":
                 return None

@@ -16,6 +16,8 @@ from hypocenter.errors import SourceError
 from .config import Config
 from .sink import Outgoing, Sink
 
+# Groups are spread over lanes of each receiver: one is kept in order, and a slow answer holds up only its own lane.
+LANES = 32
 _ANSWER_CHARACTERS = 200
 _MOST_RETRY_AFTER_S = 300.0
 
@@ -39,20 +41,30 @@ class Outward:
         hosts = {urlsplit(url).hostname or "" for url in [*(sink.url for sink in sinks if sink.url), *config.urls]}
         if config.allow_hosts and (outside := sorted(hosts - set(config.allow_hosts))):
             raise SourceError(f"allow_hosts: it is given and lacks {', '.join(outside)}, which the configuration names")
-        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20)
-        self._client = httpx.AsyncClient(
-            timeout=config.retry.timeout, limits=limits, follow_redirects=False, trust_env=False, transport=transport
-        )
+        # A client of its own for each lane: a pool looks at all of its connections whenever it is asked for one, and
+        # opening them anew takes most of the time of a storm.
+        trusted = httpx.create_ssl_context(trust_env=False)
+        self._clients = [
+            httpx.AsyncClient(
+                timeout=config.retry.timeout,
+                verify=trusted,
+                follow_redirects=False,
+                trust_env=False,
+                transport=transport,
+            )
+            for _ in range(LANES)
+        ]
         self._timeout_s = config.retry.timeout
 
-    async def attempt(self, sink: Sink, outgoing: Outgoing, key: str) -> Attempt:
-        """Try once; whatever the network does is an `Attempt`."""
+    async def attempt(self, sink: Sink, outgoing: Outgoing, key: str, lane: int = 0) -> Attempt:
+        """Try once; whatever the network does is an `Attempt`. Attempts of one ``lane`` share their connections."""
         if sink.url is None:
             return await asyncio.to_thread(_write, sink.config.path, outgoing.body)
         try:
             # The client's own limits are per read; a receiver that trickles must not hold the lane.
             async with asyncio.timeout(2 * self._timeout_s):
-                answer = await self._client.post(sink.url, content=outgoing.body, headers=sink.headers(outgoing, key))
+                headers = sink.headers(outgoing, key)
+                answer = await self._clients[lane].post(sink.url, content=outgoing.body, headers=headers)
         except (TimeoutError, httpx.TimeoutException):
             return Attempt("retry", "timeout")
         except httpx.TransportError as error:
@@ -68,7 +80,8 @@ class Outward:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
 
 def _retry_after_s(text: str) -> float:

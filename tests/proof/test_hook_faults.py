@@ -26,7 +26,8 @@ import hook_chain as chain  # noqa: E402
 from hooks import alert, body  # noqa: E402
 from servers_that_answer import serving  # noqa: E402
 
-from hypocenter.hook.deliver import LANES, UNNOTED  # noqa: E402
+from hypocenter.hook.deliver import UNNOTED  # noqa: E402
+from hypocenter.hook.outward import LANES  # noqa: E402
 
 ALERTS = 10_000
 SENDERS = 16
