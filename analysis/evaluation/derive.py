@@ -17,7 +17,7 @@ from ..case import Case, Symptom
 from .cases import Derive, LabelledCase
 
 # Where in the middle of a quiet recording a false alarm is raised; before it must be enough to compare with.
-_ALARMS = (0.4, 0.5, 0.6)
+_ALARMS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _MODALITIES = {"traces": ("spans",), "metrics": ("series", "points"), "logs": ("logs",), "events": ("events",)}
 
 
@@ -83,31 +83,57 @@ def _others(table: pa.Table, service: str) -> pa.Table:
 
 
 def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
-    """Yield cases without a fault: false alarms in the middle of each distinct baseline recording.
+    """Yield cases without a fault: false alarms in quiet recordings, and in what precedes a fault.
 
-    What precedes the alarm is the only baseline, so they are harder than alarms that have a recording of their own.
+    Each distinct baseline recording gives five. A case that has none gives one, halfway between the beginning of its
+    telemetry and its fault, unless it is a window without a fault itself. What precedes the alarm is the only baseline,
+    so they are harder than alarms that have a recording of their own.
     """
     seen = set()
     for case in labelled:
-        key = tuple(sorted(case.files("baseline").items()))
-        if not any(files for _, files in key) or key in seen:
+        files = {role: paths for role, paths in case.files("baseline").items() if paths}
+        if not files:
+            if case.answers:
+                yield _quiet(case, f"before-{case.name}", _before_the_fault)
+            continue
+        key = tuple(sorted(files.items()))
+        if key in seen:
             continue
         seen.add(key)
         for share in _ALARMS:
-            yield replace(
-                case,
-                name=f"quiet-{len(seen)}-{share:.0%}",
-                fault_type="none",
-                answers=frozenset(),
-                origins=(),
-                derive=partial(_false_alarm, share=share),
-            )
+            yield _quiet(case, f"quiet-{len(seen)}-{share:.0%}", partial(_false_alarm, share=share))
+
+
+def _quiet(case: LabelledCase, name: str, derive: Derive) -> LabelledCase:
+    return replace(case, name=name, fault_type="none", answers=frozenset(), origins=(), derive=derive)
 
 
 def _false_alarm(case: Case, share: float) -> Case:
-    """Return the case of an alarm after ``share`` of the baseline's spans' time, of its points' where it has none."""
-    spans, points = case.baseline.table("spans"), case.baseline.table("points")
+    """Return the case of an alarm after ``share`` of the baseline's time."""
+    first_ns, last_ns = _bounds(case.baseline)
+    alert_ns = first_ns + round(share * (last_ns - first_ns))
+    return replace(case, telemetry=case.baseline, baseline=Batch(), alert_ns=alert_ns, symptom=Symptom())
+
+
+def _before_the_fault(case: Case) -> Case:
+    """Return the case of an alarm halfway to the fault, without all that was not over when the fault began."""
+    tables = {signal: _over_by(signal, table, case.alert_ns) for signal, table in case.telemetry.tables.items()}
+    before = replace(case.telemetry, tables=tables)
+    first_ns, _ = _bounds(before)
+    return replace(case, telemetry=before, alert_ns=(first_ns + case.alert_ns) // 2, symptom=Symptom())
+
+
+def _over_by(signal: str, table: pa.Table, time_ns: int) -> pa.Table:
+    if signal not in TIME_COLUMN:
+        return table
+    end = table[TIME_COLUMN[signal]]
+    end = pc.add(end, table["duration_ns"]) if signal == "spans" else end
+    return table.filter(pc.less(end, time_ns))
+
+
+def _bounds(batch: Batch) -> tuple[int, int]:
+    """Return the first and the last time of the spans, of the points where there are none."""
+    spans, points = batch.table("spans"), batch.table("points")
     signal, table = ("spans", spans) if spans.num_rows else ("points", points)
     bounds = pc.min_max(table[TIME_COLUMN[signal]]).as_py()
-    alert_ns = round(bounds["min"] + share * (bounds["max"] - bounds["min"]))
-    return replace(case, telemetry=case.baseline, baseline=Batch(), alert_ns=alert_ns, symptom=Symptom())
+    return int(bounds["min"]), int(bounds["max"])

@@ -30,7 +30,7 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Write the leaderboard as one HTML file here.")] = None,
     by: Annotated[str, typer.Option(help="A row per system or per fault-type.")] = "system",
     quiet: Annotated[
-        bool, typer.Option("--quiet-windows", help="Add false alarms in the baseline recordings.")
+        bool, typer.Option("--quiet-windows", help="Add false alarms: in baselines, and before faults that have none.")
     ] = False,
     drop_spans: Annotated[float, typer.Option(help="Share of spans to lose, 0 to 1.")] = 0.0,
     without: Annotated[
@@ -155,7 +155,7 @@ def _conditions(alert_offset: float, drop_spans: float, without: Sequence[str], 
     said = [f"The alert is {alert_offset:+g} s off."] if alert_offset else []
     said += [f"{drop_spans:.0%} of the spans are lost."] if drop_spans else []
     said += [f"Without {', '.join(without)}."] if without else []
-    said += ["False alarms in the baseline recordings are added."] if quiet else []
+    said += ["False alarms in what is quiet are added."] if quiet else []
     return " ".join(said)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from hypocenter.analysis.case import Case
@@ -59,19 +60,34 @@ def test_dropped_spans_are_the_same_in_every_case_and_about_the_share() -> None:
     assert drop_spans(0.3, seed=1)(CASE).telemetry.table("spans").num_rows != lost.num_rows
 
 
-def test_quiet_windows_come_once_per_recording_and_carry_no_fault() -> None:
+def test_each_quiet_recording_gives_five_windows_that_carry_no_fault() -> None:
     found = list(quiet_cases([labelled("a"), labelled("b")]))
-    assert [(c.name, c.answers) for c in found] == [(f"quiet-1-{s}%", frozenset()) for s in (40, 50, 60)]
-    assert found[0].derive is not None
-    made = found[0].derive(CASE)
+    assert [(c.name, c.answers) for c in found] == [(f"quiet-1-{s}%", frozenset()) for s in (30, 40, 50, 60, 70)]
+    assert found[1].derive is not None
+    made = found[1].derive(CASE)
     assert (made.alert_ns, made.telemetry, made.baseline.rows) == (400, CASE.baseline, 0)
+
+
+def test_what_precedes_a_fault_is_a_quiet_window_where_there_is_no_quiet_recording() -> None:
+    def without_baseline(name: str, answers: frozenset[str] | None) -> LabelledCase:
+        return replace(labelled(name, answers), inputs={"inject_time_epoch_s": 1, "paths": {}, "baseline": {}})
+
+    fault, calm, blind = (without_baseline(*c) for c in (("a", frozenset({"web"})), ("b", frozenset()), ("c", None)))
+    (window,) = quiet_cases([fault, calm, blind])
+    assert (window.name, window.answers, window.fault_type) == ("before-a", frozenset(), "none")
+    assert window.derive is not None
+    made = window.derive(replace(CASE, baseline=Batch()))
+    # Spans last 1 ns and begin every 10 ns: the one that begins at 500, when the fault does, is not part of it.
+    of_web = made.telemetry.table("spans").filter(pc.equal(made.telemetry.table("spans")["service"], "web"))
+    assert (made.alert_ns, of_web["start_ns"].to_pylist()) == (250, list(range(0, 500, 10)))
+    assert made.telemetry.table("logs").equals(CASE.telemetry.table("logs"))
 
 
 def test_changes_come_after_what_a_case_is_derived_by() -> None:
     (quiet, *_) = quiet_cases([labelled()])
     changed = derived(quiet, [without("traces")])
     assert changed.derive is not None
-    assert (changed.derive(CASE).telemetry.rows, changed.derive(CASE).alert_ns) == (0, 400)
+    assert (changed.derive(CASE).telemetry.rows, changed.derive(CASE).alert_ns) == (0, 300)
 
 
 def test_calibration_compares_what_was_said_with_what_came_true() -> None:
