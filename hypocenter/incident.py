@@ -148,19 +148,7 @@ class RankedIncident:
 
     def propagation(self) -> go.Figure:
         """Return the ways from possible origins to the symptom; CaseError when no calls connect them."""
-        from .analysis.propagation import ways
-        from .figures import propagation_sankey
-        from .report.answer import split_ns, symptom_of
-        from .report.traffic import change
-
-        found = ways(self.ranking.candidates)
-        if found.empty:
-            raise CaseError("no calls connect a candidate with where it hurts; incident.map() shows the calls that are")
-        split = split_ns(self.ranking, self.case)
-        pairs = zip(found.source, found.target, strict=True)
-        told = [change(self.case, callee, split, caller) or "" for callee, caller in pairs]
-        first = self.ranking.candidates[0]
-        return propagation_sankey(found.assign(text=told), symptom_of(first, self.case))
+        return self._drawing("spread")
 
     def map(self) -> go.Figure:
         """Return the service map with the origin and where it hurts; CaseError without spans."""

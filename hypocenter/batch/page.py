@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ _OFFENDERS_SHOWN = 10
 
 def write_page(path: Path, window: Window, tables: Mapping[str, pd.DataFrame], failed: Sequence[str]) -> Path:
     """Write the page to ``path`` and return it; everything from telemetry is escaped, and nothing is loaded."""
-    from .. import __version__
-
     incidents = tables["incidents"]
     edges = tables["reliability"]
     html = (
@@ -35,8 +32,6 @@ def write_page(path: Path, window: Window, tables: Mapping[str, pd.DataFrame], f
             healthy=int((edges.errors == 0).sum()) if len(edges) else 0,
             coverage=tables["coverage"].to_dict("records"),
             failed=failed,
-            version=__version__,
-            css=files("hypocenter.report").joinpath("report.css").read_text(encoding="utf-8"),
         )
     )
     path.write_text(html, encoding="utf-8")

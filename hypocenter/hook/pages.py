@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.resources import files
 from typing import Any
 
-from ..report.environment import environment
+from ..report.environment import environment, policy
 from ..tracer.window import SECOND_NS, to_rfc3339
 from .incidents import Incident
 from .text import named, proof_of, span_of, summary_of, time_of_day
@@ -59,5 +58,4 @@ def _view(incident: Incident) -> dict[str, Any]:
 
 
 def _render(**values: Any) -> str:
-    css = files("hypocenter.report").joinpath("report.css").read_text(encoding="utf-8")
-    return environment("hypocenter.hook").get_template("pages.html").render(css=css, **values)
+    return environment("hypocenter.hook").get_template("pages.html").render(policy=policy(forms="'self'"), **values)

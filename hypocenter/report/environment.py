@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     import jinja2
     import markupsafe
 
-    from .sections import Drawing
+    from .drawing import Drawing
 
 
 @cache
 def environment(package: str) -> jinja2.Environment:
-    """Return the environment of the templates in ``package``."""
+    """Return the environment of the templates in ``package``, and of ``page.html``, which every page extends.
+
+    A page that runs scripts or sends forms gives ``scripts`` and a ``policy`` of its own.
+    """
     import jinja2
 
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader(package, ""),
+    from .. import __version__
+
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name, "") for name in (package, "hypocenter.report")]),
         autoescape=True,
         # A name that a template misspells must not pass for "unknown".
         undefined=jinja2.StrictUndefined,
@@ -33,6 +38,8 @@ def environment(package: str) -> jinja2.Environment:
         # What a template writes is made visible first, except markup of our own.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    made.globals.update(css=asset("report.css"), version=__version__, scripts=(), policy=policy())
+    return made
 
 
 @cache
@@ -41,14 +48,14 @@ def asset(name: str) -> str:
     return files("hypocenter.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def policy(scripts: Sequence[str]) -> str:
-    """Return the Content-Security-Policy of a page that runs ``scripts`` alone and fetches nothing."""
+def policy(scripts: Sequence[str] = (), forms: str = "'none'") -> str:
+    """Return the Content-Security-Policy of a page that runs ``scripts``, posts to ``forms`` and fetches nothing."""
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     # plotly.js writes style elements and attributes; no style can leave the page, since nothing may be fetched.
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"base-uri 'none'; form-action {forms}"
     )
 
 

@@ -53,8 +53,6 @@ def to_html(
     """
     from plotly.offline import get_plotlyjs
 
-    from .. import __version__
-
     drawn = build(ranking, case, graph, links)
     scripts = [get_plotlyjs(), asset("report.js")] if drawn.drawings else []
     return (
@@ -66,10 +64,8 @@ def to_html(
             candidates=ranking.candidates[:_PAGE_CANDIDATES],
             strongest=_strongest(ranking),
             page=drawn,
-            version=__version__,
             policy=policy(scripts),
             scripts=scripts,
-            css=asset("report.css"),
         )
     )
 
@@ -84,7 +80,6 @@ def to_card(ranking: Ranking, case: Case | None = None) -> str:
             ranking=ranking,
             candidates=ranking.candidates[:_CARD_CANDIDATES],
             strongest=_strongest(ranking),
-            css=asset("report.css"),
         )
     )
 

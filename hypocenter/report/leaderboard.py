@@ -14,9 +14,9 @@ from ..analysis.evaluation.scoring import Score, score_all
 from ..analysis.evaluation.tables import bins, board, by_accuracy
 from ..figures import leaderboard, reliability_diagram
 from .answer import name_of, percent
+from .drawing import Drawing
 from .environment import asset, policy
 from .html import pages
-from .sections import Drawing
 
 if TYPE_CHECKING:
     from ..analysis.evaluation.runner import Prediction
@@ -44,8 +44,6 @@ def write_leaderboard(
     """
     from plotly.offline import get_plotlyjs
 
-    from .. import __version__
-
     scores = score_all(predictions)
     overall = [s for s in scores if s.group == "all"]
     calibrations = calibrate(predictions)
@@ -68,10 +66,8 @@ def write_leaderboard(
             specificity=_specificity(overall),
             cost=_cost(overall),
             misses=_misses(predictions, subject),
-            version=__version__,
             policy=policy(scripts),
             scripts=scripts,
-            css=asset("report.css"),
         )
     )
     path.write_text(html, encoding="utf-8")

@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from ..tracer.window import MINUTE_NS
 from .answer import clock, name_of, split_ns, subject, symptom_of
+from .drawing import Drawing
 from .links import Link, links
+from .spread import spread
 from .traffic import bounds, duration, exemplary_traces, moved_metrics, panels
 
 if TYPE_CHECKING:
@@ -29,24 +31,12 @@ _CHANGE_NS = 30 * MINUTE_NS
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """A figure; ``label`` says in words what it shows, ``columns`` and ``rows`` are the same as a table."""
-
-    name: str
-    label: str
-    caption: str
-    figure: Any
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    links: tuple[Link, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """The figures by section, and the tables that have none."""
 
     window: str
     map: Drawing | None
+    spread: Drawing | None
     timelines: tuple[Drawing, ...]
     traces: tuple[Drawing, ...]
     logs: tuple[tuple[str, ...], ...]
@@ -58,7 +48,7 @@ class Page:
     @property
     def drawings(self) -> tuple[Drawing, ...]:
         """All figures of the page."""
-        return (*((self.map,) if self.map else ()), *self.timelines, *self.traces)
+        return (*(d for d in (self.map, self.spread) if d is not None), *self.timelines, *self.traces)
 
 
 def build(
@@ -73,6 +63,7 @@ def build(
     return Page(
         window="no spans or metrics" if window is None else f"{clock(window[0])} to {clock(window[1])}",
         map=None if graph is None else _map(graph, first if ranking.outcome == "ranked" else None, symptom),
+        spread=spread(ranking, case),
         timelines=tuple(_timelines(case, first, symptom, split, _marks(first, case))),
         traces=()
         if first is None or ranking.outcome != "ranked"

@@ -103,7 +103,7 @@ def test_page_escapes_telemetry_and_loads_nothing(tmp_path: Path) -> None:
     store.append(telemetry(suspect="<script>alert(1)</script>"), arrived_ns=START_NS)
     page = run(store, tmp_path / "out").page.read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page
-    assert "default-src 'none'" in page and "http" not in page.split("</style>")[1]
+    assert "default-src &#39;none&#39;" in page and "http" not in page.split("</style>")[1]
 
 
 def test_command_prints_incidents_and_exits_as_asked(store: Store, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_page_never_scrolls_sideways_and_draws_every_figure(
     page, _ = opened(browser, plain_page, width, height, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     names = page.eval_on_selector_all(".plot", "plots => plots.map(p => [p.id, !!p.querySelector('svg.main-svg')])")
-    drawn = ["map", "timeline-0", "timeline-1", "trace-bad", "trace-good"]
+    drawn = ["map", "spread", "timeline-0", "timeline-1", "trace-bad", "trace-good"]
     assert names == [[name, True] for name in drawn]
 
 
@@ -91,8 +91,8 @@ def test_every_figure_has_words_and_headings_do_not_skip_a_level(browser: Browse
     labels = page.eval_on_selector_all(".plot", "plots => plots.map(p => p.getAttribute('aria-label'))")
     tables = page.locator("figure details table").count()
     levels = page.eval_on_selector_all("h1, h2, h3", "found => found.map(h => +h.tagName[1])")
-    assert [len(label) > 20 for label in labels] == [True] * 5
-    assert tables == 5
+    assert [len(label) > 20 for label in labels] == [True] * 6
+    assert tables == 6
     assert (levels[0], levels.count(1), max(b - a for a, b in pairwise(levels))) == (1, 1, 1)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the evidence"

@@ -18,7 +18,7 @@ def page() -> Page:
 
 
 def test_every_figure_has_a_table_that_says_the_same(page: Page) -> None:
-    assert [d.name for d in page.drawings] == ["map", "timeline-0", "timeline-1", "trace-bad", "trace-good"]
+    assert [d.name for d in page.drawings] == ["map", "spread", "timeline-0", "timeline-1", "trace-bad", "trace-good"]
     assert page.map is not None
     assert page.map.rows[0][:5] == ("checkout", "payment", "480", "1", "9.4%")
     suspect = {row[0]: row[1:] for row in page.timelines[0].rows}
@@ -26,6 +26,14 @@ def test_every_figure_has_a_table_that_says_the_same(page: Page) -> None:
     assert list(suspect)[-1] == "container_cpu_usage (median)"
     bad = page.traces[0].rows
     assert [(row[0], row[4]) for row in bad][-2:] == [("payment", "error"), ("payment", "")]
+
+
+def test_spread_tells_the_ways_with_their_chance_and_what_changed(page: Page) -> None:
+    assert page.spread is not None
+    assert page.spread.rows == (
+        ("payment", "checkout", "87%", "errors 0.0% → 25.0%, p95 47.5 ms → 517 ms"),
+        ("checkout", "web", "87%", "errors 0.0% → 25.0%, p95 63.5 ms → 533 ms"),
+    )
 
 
 def test_log_shows_what_became_more_frequent_with_numbers_taken_as_the_same() -> None:
