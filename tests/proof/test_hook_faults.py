@@ -104,10 +104,11 @@ class Kept(chain.Listener):
             status = answer(path, headers, content)
             got = json.loads(content)
             name = got["alerts"][0]["labels"]["alertname"]
-            with lock:
-                self.keys.setdefault(name, set()).add(headers["idempotency-key"])
-                if status == 200 and not got["commonAnnotations"].get("hypocenter_follow_up"):
-                    self.taken[name] += 1
+            # What follows an alert is a message of its own, with a key of its own.
+            if not got["commonAnnotations"].get("hypocenter_follow_up"):
+                with lock:
+                    self.keys.setdefault(name, set()).add(headers["idempotency-key"])
+                    self.taken[name] += status == 200
             return status
 
         super().__init__(noted)
