@@ -30,7 +30,8 @@ def propagation_sankey(ways: pd.DataFrame, symptom: str | None = None) -> go.Fig
     reached = set(ways.target)
     colours = [SECOND if n == symptom else NORMAL if n in reached else SUSPECT for n in names]
     roles = ["symptom" if n == symptom else "on the way" if n in reached else "possible origin" for n in names]
-    figure = blank(int(min(700, 180 + 60 * max(ways.groupby("target").size().max() if len(ways) else 1, 1))))
+    widest = max(ways.groupby("target").size().max() if len(ways) else 1, 1)
+    figure = blank(int(min(700, 70 + 60 * widest)))
     figure.add_sankey(
         node={
             "label": [plain(n, 40) for n in names],

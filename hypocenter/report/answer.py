@@ -217,7 +217,7 @@ def _since(candidate: Candidate, case: Case | None) -> str:
 
 
 def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case | None) -> tuple[Step, ...]:
-    from .traffic import change, metric_change
+    from .traffic import change, is_worse, metric_change, sides, told
 
     callee, caller = subject(first)
     split = None if case is None else split_ns(ranking, case)
@@ -242,7 +242,13 @@ def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case |
     elif symptom == callee and through is None:
         steps.append(Step("Impact", symptom, "it is itself where it hurts"))
     else:
-        steps.append(Step("Impact", symptom, seen(symptom)))
+        fact = None
+        if case is not None and split is not None and through is not None:
+            # As a whole it may look well while what goes this way suffers.
+            passing = sides(case, symptom, split, through=(through, callee))
+            if not is_worse(*sides(case, symptom, split)) and is_worse(*passing):
+                fact = f"requests that reach {callee}: {told(*passing)}"
+        steps.append(Step("Impact", symptom, fact or seen(symptom)))
     return tuple(steps)
 
 
@@ -251,7 +257,9 @@ def _evidence_of(ranking: Ranking, service: str) -> str | None:
 
 
 def _look_at(candidate: Candidate) -> tuple[str, ...]:
-    texts = [_LOOK_BY_EVIDENCE.get(e.kind) for e in candidate.evidence_for[:2]]
+    # What takes longer on the way is nobody's own time.
+    told = [e.kind for e in candidate.evidence_for[:2] if (candidate.kind, e.kind) != ("edge", "latency")]
+    texts = [_LOOK_BY_EVIDENCE.get(kind) for kind in told]
     texts.append(_LOOK_BY_KIND.get(candidate.kind))
     # replace, not format: a hostile name may hold braces.
     found = [text.replace("{entity}", candidate.entity) for text in texts if text]

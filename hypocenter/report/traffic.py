@@ -25,6 +25,7 @@ _MOVED_METRICS = 4
 _MOVED_SPREADS = 3.0
 _METRIC_STEPS = 8  # shown before the onset, even where the spans begin later
 _RATE_CALLS = 30
+_SLOWER, _FAILS_MORE = 1.25, 0.005  # what counts as a change: a ratio of durations, a difference of shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,24 @@ class Red:
     p95_ms: float
 
 
-def calls_to(case: Case, callee: str, caller: str | None = None, *, baseline: bool = False) -> pd.DataFrame:
+def calls_to(
+    case: Case,
+    callee: str,
+    caller: str | None = None,
+    *,
+    through: tuple[str, str] | None = None,
+    baseline: bool = False,
+) -> pd.DataFrame:
     """Return the calls that ``callee`` received, by start: start_ns, duration_ns, is_error.
 
-    ``caller`` restricts them to one edge. The duration is the server's, of an edge or where there is none the client's.
+    ``caller`` restricts them to one edge, ``through`` to traces that hold a call of this caller and callee. The
+    duration is the server's, of an edge or where there is none the client's.
     """
     calls = (case.baseline_links if baseline else case.links).calls
-    chosen = pc.equal(calls["callee"], callee)
-    if caller is not None:
-        chosen = pc.and_(chosen, pc.equal(calls["caller"], caller))
+    chosen = _of_edge(calls, callee, caller)
+    if through is not None:
+        passing = calls["trace_id"].filter(_of_edge(calls, through[1], through[0]))
+        chosen = pc.and_(chosen, pc.is_in(calls["trace_id"], passing.unique()))
     calls = calls.filter(chosen)
     server, client = calls["server_duration_ns"], calls["client_duration_ns"]
     failed = pc.or_kleene(calls["server_error"], calls["client_error"])
@@ -58,6 +68,11 @@ def calls_to(case: Case, callee: str, caller: str | None = None, *, baseline: bo
         }
     )
     return table.sort_by("start_ns").to_pandas()
+
+
+def _of_edge(calls: pa.Table, callee: str, caller: str | None) -> pa.ChunkedArray:
+    chosen = pc.equal(calls["callee"], callee)
+    return chosen if caller is None else pc.and_(chosen, pc.equal(calls["caller"], caller))
 
 
 def red(calls: pd.DataFrame, start_ns: int, end_ns: int) -> Red | None:
@@ -80,21 +95,41 @@ def bounds(case: Case) -> tuple[int, int] | None:
     return None
 
 
-def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) -> str | None:
-    """Return in words how the calls to ``callee`` changed at the onset; None where no call is known on either side.
+def sides(
+    case: Case, callee: str, onset_ns: int, caller: str | None = None, through: tuple[str, str] | None = None
+) -> tuple[Red | None, Red | None]:
+    """Return the figures of calls (`calls_to`) before and since the onset.
 
     What precedes the onset is compared; where nothing does, the baseline recording.
     """
     window = bounds(case)
     if window is None:
-        return None
-    calls = calls_to(case, callee, caller)
+        return None, None
+    calls = calls_to(case, callee, caller, through=through)
     since = red(calls, max(onset_ns, window[0]), window[1]) if onset_ns < window[1] else None
     before = red(calls, window[0], onset_ns) if window[0] < onset_ns else None
     if before is None:
-        quiet = calls_to(case, callee, caller, baseline=True)
+        quiet = calls_to(case, callee, caller, through=through, baseline=True)
         if len(quiet):
             before = red(quiet, int(quiet.start_ns.min()), int(quiet.start_ns.max()) + 1)
+    return before, since
+
+
+def is_worse(before: Red | None, since: Red | None) -> bool:
+    """Whether calls fail more or take longer since the onset, or are no longer made."""
+    if before is None or since is None:
+        return since is None and before is not None
+    slower = max(since.p95_ms / max(before.p95_ms, 1e-6), since.p50_ms / max(before.p50_ms, 1e-6))
+    return since.error_ratio - before.error_ratio > _FAILS_MORE or slower >= _SLOWER
+
+
+def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) -> str | None:
+    """Return in words how the calls to ``callee`` changed at the onset; None where no call is known on either side."""
+    return told(*sides(case, callee, onset_ns, caller))
+
+
+def told(before: Red | None, since: Red | None) -> str | None:
+    """Return in words what differs between two sides, None without either."""
     if before is None and since is None:
         return None
     if since is None:
@@ -102,11 +137,11 @@ def change(case: Case, callee: str, onset_ns: int, caller: str | None = None) ->
     if before is None:
         return f"p95 {duration(since.p95_ms)}, {since.error_ratio:.1%} errors; no calls before to compare with"
     parts = []
-    if abs(since.error_ratio - before.error_ratio) > 0.005:
+    if abs(since.error_ratio - before.error_ratio) > _FAILS_MORE:
         parts.append(f"errors {before.error_ratio:.1%} → {since.error_ratio:.1%}")
-    if not 0.8 < since.p95_ms / max(before.p95_ms, 1e-6) < 1.25:
+    if not 1 / _SLOWER < since.p95_ms / max(before.p95_ms, 1e-6) < _SLOWER:
         parts.append(f"p95 {duration(before.p95_ms)} → {duration(since.p95_ms)}")
-    elif not 0.8 < since.p50_ms / max(before.p50_ms, 1e-6) < 1.25:
+    elif not 1 / _SLOWER < since.p50_ms / max(before.p50_ms, 1e-6) < _SLOWER:
         parts.append(f"p50 {duration(before.p50_ms)} → {duration(since.p50_ms)}")
     # Of few calls the rate says little: its error is the root of their number.
     if min(since.count, before.count) >= _RATE_CALLS and not 0.67 < since.rate_per_s / before.rate_per_s < 1.5:

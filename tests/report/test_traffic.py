@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import small_incident as small
 
 from hypocenter.analysis.case import Case
-from hypocenter.report.traffic import Red, calls_to, change, exemplary_traces, moved_metrics, panels, red
+from hypocenter.report.traffic import (
+    Red,
+    calls_to,
+    change,
+    exemplary_traces,
+    is_worse,
+    moved_metrics,
+    panels,
+    red,
+    sides,
+)
 from hypocenter.tracer.batch import Batch
 
 EMPTY = Case(Batch(), small.ALERT_NS)
@@ -84,3 +96,22 @@ def test_bad_trace_fails_at_the_suspect_and_the_good_one_is_usual(case: Case) ->
     assert bad.spans.start_ns.min() >= small.ONSET_NS > good.spans.start_ns.max()
     assert good.duration_ms < 100 < bad.duration_ms
     assert exemplary_traces(case, "nobody", small.ONSET_NS) == (None, None)
+
+
+def test_only_requests_that_pass_a_call_are_compared_where_asked() -> None:
+    telemetry = small.telemetry()
+    spans = telemetry.table("spans")
+    # Every sixteenth request never reaches checkout.
+    short = pc.ends_with(spans["trace_id"], "0")
+    below = pc.is_in(spans["service"], pa.array(["checkout", "payment"]))
+    case = small.case(Batch(telemetry.tables | {"spans": spans.filter(pc.invert(pc.and_(short, below)))}))
+    counts = [
+        sum(side.count for side in sides(case, "web", small.ONSET_NS, through=through) if side is not None)
+        for through in (None, ("checkout", "payment"))
+    ]
+    before, since = sides(case, "web", small.ONSET_NS, through=("checkout", "payment"))
+    assert counts == [480, 450]
+    assert sides(case, "web", small.ONSET_NS, through=("catalog", "payment")) == (None, None)
+    assert is_worse(before, since)
+    assert not is_worse(before, before)
+    assert (is_worse(before, None), is_worse(None, since), is_worse(None, None)) == (True, False, False)
