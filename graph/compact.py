@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..tracer.schema import SPANS
-from .ids import OpaqueIds, hashes, integers, span_keys, trace_keys
+from .ids import OpaqueIds, hashes, integers, span_keys
 from .messages import Linked, Sent
 from .profiles import PROFILE, Profiles
 
@@ -55,9 +55,9 @@ class Compact:
 def packed(batch: pa.RecordBatch, are_ids_hex: bool) -> tuple[pa.RecordBatch, Linked]:
     """Return ids and numbers of ``batch`` with the trace's key, ids as integers where they are hex; and its links."""
     trace, span, parent = (batch.column(name) for name in _IDS)
-    columns = {"trace_key": pa.array(trace_keys(trace, are_ids_hex))}
     if are_ids_hex:
         words = integers(trace)
+        columns = {"trace_key": pa.array(words[:, -1])}
         # A trace id of 64 bits has one word; a mixture of both lengths never gets here.
         columns["trace_rest"] = pa.array(words[:, 0] if words.shape[1] == 2 else np.zeros(len(batch), np.uint64))
         has_parent = parent.is_valid().to_numpy(zero_copy_only=False)
@@ -68,7 +68,8 @@ def packed(batch: pa.RecordBatch, are_ids_hex: bool) -> tuple[pa.RecordBatch, Li
             "parent_span_id": pa.array(parents, mask=~has_parent),
         }
     else:
-        columns |= {"trace_id": trace, "span_id": span, "parent_span_id": parent}
+        columns = {"trace_key": pa.array(hashes(trace)), "trace_id": trace}
+        columns |= {"span_id": span, "parent_span_id": parent}
     columns |= {name: batch.column(name) for name in _NUMBERS}
     linked, counts = Linked.of(batch, are_ids_hex)
     columns["linked"] = pa.array(counts)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .ordering import ordered
+
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 _EVER = np.iinfo(np.int64)
@@ -63,14 +65,14 @@ def _are_waited_for(parent: Ints, child: Ints, begin: Ints, end: Ints, rank: npt
     found = np.zeros(len(parent), bool)
     found[child] = True
     several = child[np.bincount(parent[child], minlength=len(parent))[parent[child]] > 1]
-    ranked = several[np.lexsort((begin[several], parent[several]))]
+    ranked = several[ordered(parent[several], begin[several])]
     family = parent[ranked]
     overlaps = (family[1:] == family[:-1]) & (end[ranked[:-1]] > begin[ranked[1:]])
     # Siblings one after the other are all waited for; only the others need the walk.
     in_parallel = np.zeros(len(parent), bool)
     in_parallel[family[1:][overlaps]] = True
     ranked = ranked[in_parallel[family]]
-    ranked = ranked[np.lexsort((rank[ranked], begin[ranked], end[ranked], parent[ranked]))]
+    ranked = ranked[ordered(parent[ranked], end[ranked], begin[ranked], rank[ranked])]
     found[ranked] = _walked(parent[ranked], begin[ranked], end[ranked])
     return found
 
@@ -80,7 +82,7 @@ def _walked(family: Ints, begin: Ints, end: Ints) -> Flags:
     n = len(family)
     # Ends and begins in one order: an end at the very moment of a begin comes before it.
     is_begin = np.repeat([False, True], n)
-    order = np.lexsort((is_begin, np.concatenate([end, begin]), np.concatenate([family, family])))
+    order = ordered(np.concatenate([family, family]), np.concatenate([end, begin]), is_begin)
     ended = np.cumsum(~is_begin[order])
     before = np.empty(n + 1, np.int64)
     begins = is_begin[order]

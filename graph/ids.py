@@ -20,11 +20,6 @@ class OpaqueIds(ValueError):
     """Ids that are not all hex of one length, and so cannot be told apart as integers."""
 
 
-def trace_keys(ids: pa.Array, are_hex: bool) -> Ints:
-    """Return 64 bits of each trace id, uint64, not always distinct; OpaqueIds when it is not hex of one length."""
-    return integers(ids)[:, -1] if are_hex else hashes(ids)
-
-
 def hashes(ids: pa.Array) -> Ints:
     """Return 64 bits of each opaque id, uint64, distinct but for chance."""
     found: Ints = pd.util.hash_array(np.asarray(ids.to_pylist(), object), categorize=False)

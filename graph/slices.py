@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import duckdb
@@ -25,6 +25,7 @@ from .compact import COLUMNS, Compact, packed, senders, unpacked, with_profile
 from .ids import OpaqueIds
 from .link import link_compact
 from .messages import Linked
+from .ordering import runs
 from .profiles import Profiles
 from .queries import connect, run_in
 from .rollup import STEP_NS, Rollups, empty, merge, roll_up_linked
@@ -35,6 +36,7 @@ from .spill import Spill
 # Arrays of a slice that fit into a core's cache are worked on twice as fast as larger ones.
 SLICE_SPANS = 200_000
 _THREADS = 2
+_KEPT_BYTES = 32 * 2**20 - 2**16
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,21 @@ class Plan:
 
     def home_of(self, traces: np.ndarray, slice_of_time: int) -> np.ndarray:
         """Return the slice of time that takes each span, given its trace key and the slice in which it starts."""
-        if not len(self.strayed):
-            return np.full(len(traces), slice_of_time)
-        # Neighbours are often of one trace.
-        runs = _runs(traces)
-        at = np.minimum(np.searchsorted(self.strayed, traces[runs]), len(self.strayed) - 1)
-        found = np.where(self.strayed[at] == traces[runs], self.homes[at], slice_of_time)
-        return np.repeat(found, np.diff(runs, append=len(traces)))
+        homes = np.full(len(traces), slice_of_time)
+        if len(self.strayed):
+            # Few traces stray: the last bits of the others tell most of them, without a search.
+            maybe = np.flatnonzero(self._bits_of_strayed[traces % np.uint64(len(self._bits_of_strayed))])
+            at = np.minimum(np.searchsorted(self.strayed, traces[maybe]), len(self.strayed) - 1)
+            has_strayed = self.strayed[at] == traces[maybe]
+            homes[maybe[has_strayed]] = self.homes[at[has_strayed]]
+        return homes
+
+    @cached_property
+    def _bits_of_strayed(self) -> np.ndarray:
+        """Whether a trace that strayed has these last bits; at most a sixteenth of all are set."""
+        found = np.zeros(max(2**16, 16 << len(self.strayed).bit_length()), bool)
+        found[self.strayed % np.uint64(len(found))] = True
+        return found
 
 
 def roll_up_segments(
@@ -90,6 +100,7 @@ def roll_up_segments(
 
 
 def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: int, are_ids_hex: bool) -> Rollups:
+    _keep_freed_memory()
     with (
         tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
         connect() as database,
@@ -158,7 +169,7 @@ def _plan(spans: Spill, slice_spans: int, database: duckdb.DuckDBPyConnection) -
         for time in range(len(parts)):
             for rows in spans.read(*bounds[time : time + 2]):
                 traces = rows.column("trace_key").to_numpy()
-                traces = traces[_runs(traces)]
+                traces = traces[runs(traces)]
                 yield pa.record_batch([pa.array(traces), pa.array(np.full(len(traces), time))], schema=schema)
             spans.forget()
 
@@ -188,7 +199,9 @@ def _slice(spans: Spill, strays: Spill, plan: Plan, time: int, part: int) -> pa.
     batches = []
     for rows in (*spans.read(*plan.bounds[time : time + 2]), *strays.read(time, time + 1)):
         traces = rows.column("trace_key").to_numpy()
-        is_here = (plan.home_of(traces, time) == time) & (traces % np.uint64(plan.parts[time]) == part)
+        is_here = plan.home_of(traces, time) == time
+        if plan.parts[time] > 1:
+            is_here &= traces % np.uint64(plan.parts[time]) == part
         batches.append(rows if is_here.all() else rows.filter(pa.array(is_here)))
     found = pa.Table.from_batches(batches)
     spans.forget()
@@ -200,10 +213,15 @@ def _roll_up_slice(rows: Compact, rules: Rules) -> Rollups:
     return roll_up_linked(link_compact(rows, rules))
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc's allocator use freed arrays again in place of giving them back to the system.
+
+    Each page that comes from the system is cleared first: for the arrays of a slice, which come and go, that takes
+    longer than the work on them. Having freed a block, glibc keeps blocks of up to that size, at most 32 MB
+    (mallopt(3), M_MMAP_THRESHOLD). This one is never touched, and so costs nothing; other allocators do not care.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
+
+
 def _as_many_for_each_thread(slices: int) -> int:
     return slices if slices == 1 else -(-slices // _THREADS) * _THREADS
-
-
-def _runs(values: np.ndarray) -> np.ndarray:
-    """Return where runs of equal values begin."""
-    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))

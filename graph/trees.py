@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from .compact import Compact
+from .ordering import ordered
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -94,7 +95,7 @@ def _are_distinct(identity: Ints) -> bool:
 
 def later_of_each(parent: Ints, among: Ints, order: tuple[np.ndarray, ...]) -> Flags:
     """Tell for each span of ``among`` whether it is not the first in ``order`` of those below its parent."""
-    ranked = np.lexsort([*(key[among] for key in reversed(order)), parent[among]])
+    ranked = ordered(parent[among], *(key[among] for key in order))
     is_later = np.zeros(len(among), bool)
     is_later[ranked[1:]] = parent[among][ranked][1:] == parent[among][ranked][:-1]
     return is_later
@@ -141,7 +142,7 @@ def _adopted(
     in_families = np.bincount(above[is_in_process[child]], minlength=len(siblings)) > 0
     few = np.flatnonzero(in_families[above] & (siblings[above] > 1) & (siblings[above] <= MAX_COMPARED_SIBLINGS))
     span = child[few]
-    ranked = span[np.lexsort((-end_ns[span], start_ns[span], above[few]))]
+    ranked = span[ordered(above[few], start_ns[span], -end_ns[span])]
     parent = np.empty(len(start_ns), np.int64)
     parent[span] = above[few]
     # What encloses some sibling reaches the start of the next one.
@@ -159,7 +160,7 @@ def _adopted(
 
 def _cover(covered: Ints, owner: Ints, begin: Ints, finish: Ints) -> None:
     """Set the length of the union of each owner's intervals."""
-    ranked = np.lexsort((begin, owner))
+    ranked = ordered(owner, begin)
     owner, begin, finish = owner[ranked], begin[ranked], np.maximum(begin, finish)[ranked]
     reached = pd.Series(finish).groupby(owner, sort=False).cummax().to_numpy()
     is_first = np.ones(len(owner), bool)
