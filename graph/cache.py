@@ -29,7 +29,7 @@ OVERLAP_NS = 5 * MINUTE_NS
 _FOLDER = "rollups"
 _FINE, _COARSE = "{}.parquet", "{}-hour.arrow"
 # Part of a key: what other rules rolled up is not read.
-_RULES = "5"
+_RULES = "6"
 
 
 def rollups(

@@ -39,7 +39,9 @@ class DependencyGraph:
     ``errors`` are seen calls in which either side failed, ``error_ratio`` their share; ``client_count`` and
     ``server_count`` say of how many calls that side was recorded. Missing means unknown, never zero: an edge whose
     client side was not recorded has neither client errors nor a client duration. Durations are seconds; the gap is
-    client less server duration, the queue the time in a broker. ``timeouts`` are calls whose client gave up waiting;
+    client less server duration, the queue the time in a broker. ``http_4xx`` and ``http_5xx`` are failed calls that
+    HTTP answered so, ``timeouts`` calls whose client gave up waiting. ``calls_per_request`` is how many calls a request
+    of the caller makes that makes any, ``retries`` and ``hedges`` those that ask once more (docs/linking.md, Attempts);
     ``critical_share`` is the share of the time of all requests during which they waited for the edge's calls.
 
     ``told`` is what metrics tell of calls. They give the edges that spans lack, and where spans are a sample that does

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 EDGE_COLUMNS: Final = [
     *("source", "target", "kind"),
     *("count", "adjusted_count", "rate_per_s", "errors", "error_ratio"),
-    *("client_count", "client_errors", "server_count", "server_errors", "missing_parents", "timeouts"),
+    *("client_count", "client_errors", "server_count", "server_errors", "http_4xx", "http_5xx", "missing_parents"),
+    *("timeouts", "calls_per_request", "retries", "hedges"),
     *("client_p50_s", "client_p95_s", "server_p50_s", "server_p95_s", "gap_p50_s", "gap_p95_s"),
     *("queue_p50_s", "queue_p95_s", "critical_share", "known_from", "rate_from", "errors_from", "durations_from"),
 ]
+_COUNTED_BY_SPANS: Final = ("http_4xx", "http_5xx", "retries", "hedges")
 
 
 def edges(graph: DependencyGraph) -> pd.DataFrame:
@@ -33,6 +35,10 @@ def edges(graph: DependencyGraph) -> pd.DataFrame:
     for column, side in (("client_errors", "client"), ("server_errors", "server"), ("timeouts", "client")):
         frame[column] = pd.Series(calls.total(column), dtype="Int64").mask(frame[f"{side}_count"] == 0)
     is_traced = frame["client_count"] + frame["server_count"] > 0
+    requests = pd.Series(calls.total("caller_requests"))
+    frame["calls_per_request"] = (frame["count"] / requests).where(requests > 0)
+    for column, is_known in zip(_COUNTED_BY_SPANS, (is_traced, is_traced, requests > 0, requests > 0), strict=True):
+        frame[column] = pd.Series(calls.total(column), dtype="Int64").mask(~is_known)
     critical_s = pd.Series(calls.total("critical_ns") / SECOND_NS).where(is_traced)
     frame["critical_share"] = critical_s / (graph.critical_s or np.nan)
     frame["adjusted_count"] = calls.total("adjusted_milli") / 1000

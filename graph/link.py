@@ -16,18 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import trees
+from .attempts import Attempts, requests_of, shared
 from .compact import Compact, compact
 from .critical_path import on_path
 from .facts import Facts
 from .messages import UNKNOWN
 from .queries import connect, run_in
-from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
-from .trees import Flags, Ints
+from .rules import Rules
+from .stands import Spans
+from .trees import Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
     "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns queue_ns "
-    "critical_ns timeouts client_error server_error adjusted_milli matched"
+    "critical_ns timeouts caller_requests retries hedges client_error server_error http_4xx http_5xx adjusted_milli "
+    "matched"
 )
 _UNLINKED = "trace_id span_id service start_ns reason"
 _VISITS = (
@@ -102,62 +105,13 @@ def link(spans: pa.Table) -> Links:
 
 def link_compact(rows: Compact, rules: Rules) -> Linked:
     """Return the links of compact spans of whole traces."""
-    spans = _Spans.of(rows, rules)
+    spans = Spans.of(rows, rules)
     critical, whole = on_path(spans.parent, spans.rows.start_ns, spans.rows.duration_ns, spans.rows.span)
     visits = _visits(spans, rules, critical)
     return Linked(_calls(spans, rules, whole), _unlinked(rows, spans, rules, visits), visits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Spans:
-    """Spans without their copies, a value per span: its parent (``above``: 0 for none) and its stand in the rules.
-
-    ``kept`` are their positions among those given, ``copies`` the positions of the others.
-    """
-
-    rows: Compact
-    kept: Ints
-    copies: Ints
-    parent: Ints
-    has_parent: Flags
-    above: Ints
-    stand: Ints
-    is_arrival: Flags
-    is_repeat: Flags
-    is_in_process: Flags
-
-    @classmethod
-    def of(cls, rows: Compact, rules: Rules) -> _Spans:
-        is_client = np.isin(rules.profiles.column("part").to_numpy(), (3, 4))[rows.profile]
-        identity, parent_identity = trees.identities(rows)
-        is_copy = trees.copies(identity, is_client, lambda at: _content(rows.take(at), rules))
-        kept, copies = np.arange(len(rows)), np.flatnonzero(is_copy)
-        if len(copies):
-            kept = np.flatnonzero(~is_copy)
-            rows, is_client = rows.take(kept), is_client[kept]
-            identity, parent_identity = identity[kept], parent_identity[kept]
-        service = rules.service_of[rows.profile]
-        parent = trees.parents(identity, parent_identity, is_client, service)
-        has_parent, above = parent >= 0, np.maximum(parent, 0)
-        absent = np.where(rows.has_parent_id, MISSING_PARENT, ROOT)
-        relation = np.where(has_parent, np.where(service[above] == service, SAME_SERVICE, OTHER_SERVICE), absent)
-        has_remote_child, no = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-        has_remote_child[parent[relation == OTHER_SERVICE]] = True
-        # Whether something arrives, and whether it answers, does not depend on its own children.
-        alone = rules.stand(rows.profile, relation, no, no)
-        is_arrival, is_answer = rules.of_stands("is_arrival")[alone], rules.of_stands("is_answer")[alone] & has_parent
-        answers = np.bincount(parent[is_answer], minlength=len(rows))
-        stand = rules.stand(rows.profile, relation, has_remote_child, answers > 0)
-        is_repeat = np.zeros(len(rows), bool)
-        several = np.flatnonzero(is_answer & (answers[above] > 1))
-        if len(several):
-            order = (rows.start_ns, rows.duration_ns, rows.span)
-            is_repeat[several] = trees.later_of_each(parent, several, order)
-        is_in_process = (rules.of_stands("kind")[stand] == 1) & (answers == 0)
-        return cls(rows, kept, copies, parent, has_parent, above, stand, is_arrival, is_repeat, is_in_process)
-
-
-def _calls(spans: _Spans, rules: Rules, whole_ns: Ints) -> Facts:
+def _calls(spans: Spans, rules: Rules, whole_ns: Ints) -> Facts:
     """Return the calls; ``whole_ns`` is how long each span is on the critical path, with what it called."""
     rows, above, stand = spans.rows, spans.above, spans.stand
     arrived, opened = np.flatnonzero(spans.is_arrival), np.flatnonzero(rules.of_stands("is_open")[stand])
@@ -198,12 +152,50 @@ def _calls(spans: _Spans, rules: Rules, whole_ns: Ints) -> Facts:
             "critical_ns": np.where(has_client, whole_ns[client], np.where(has_server, whole_ns[server], 0)),
             "timeouts": _timeouts(dims, shape, duration[client], duration[server]),
             "adjusted_milli": rows.adjusted_milli[server],
+            **_attempts(spans, rules, dims, shape, client, server),
         },
         CALL_NUMBERS,
     )
 
 
-def _visits(spans: _Spans, rules: Rules, critical_ns: Ints) -> Facts:
+def _attempts(spans: Spans, rules: Rules, dims: pa.Table, shape: Ints, client: Ints, server: Ints) -> dict[str, Ints]:
+    """Return whether each call is the first of its request to its callee, a retry, a hedge; of callers' calls alone."""
+    found = {name: np.zeros(len(shape), np.int64) for name in ("caller_requests", "retries", "hedges")}
+    calls = np.flatnonzero(pc.equal(dims.column("caller_kind"), "service").to_numpy()[shape])
+    found["caller_requests"][calls] = 1
+    begins = spans.is_arrival | rules.of_stands("is_entry")[spans.stand]
+    callee = dims.column("callee").combine_chunks()
+    pair = requests_of(spans.parent, begins)[client[calls]] * len(callee.dictionary)
+    pair += callee.indices.to_numpy()[shape[calls]]
+    several = shared(pair)
+    if not len(several):
+        return found
+    calls, pair = calls[several], pair[several]
+    shape, client, server = shape[calls], client[calls], server[calls]
+    flag = {
+        name: dims.column(name).to_numpy()[shape]
+        for name in ("has_client", "has_server", "client_error", "server_error")
+    }
+    # Below a client span that several servers answer, each attempt is as long as its server.
+    is_answered_often = np.zeros(len(begins), bool)
+    is_answered_often[spans.above[spans.is_repeat]] = True
+    timed = np.where(flag["has_client"] & ~(is_answered_often[client] & flag["has_server"]), client, server)
+    asked, answered = (rules.operation_of[spans.rows.profile[at]] for at in (client, server))
+    start_ns, duration_ns = spans.rows.start_ns[timed], spans.rows.duration_ns[timed]
+    counts = Attempts(
+        pair,
+        asked,
+        np.where(flag["has_server"], answered, -1),
+        start_ns,
+        start_ns + duration_ns,
+        flag["client_error"] | flag["server_error"],
+    ).counts()
+    for name, count in counts.items():
+        found[name][calls] = count
+    return found
+
+
+def _visits(spans: Spans, rules: Rules, critical_ns: Ints) -> Facts:
     rows, above = spans.rows, spans.above
     start, duration = rows.start_ns, rows.duration_ns
     shape, (stands, profiles) = _combinations(spans.stand, rows.profile)
@@ -225,7 +217,7 @@ def _visits(spans: _Spans, rules: Rules, critical_ns: Ints) -> Facts:
     )
 
 
-def _unlinked(given: Compact, spans: _Spans, rules: Rules, visits: Facts) -> Facts:
+def _unlinked(given: Compact, spans: Spans, rules: Rules, visits: Facts) -> Facts:
     dims, shape = visits.dims, visits.shape
     lost = np.flatnonzero(pc.is_valid(dims.column("reason")).to_numpy()[shape])
     copied = rules.profiles.select(["service"])
@@ -245,11 +237,6 @@ def _timeouts(calls: pa.Table, shape: Ints, client_ns: Ints, server_ns: Ints) ->
     says, failed, both = (calls.column(name).to_numpy() for name in ("is_timeout", "client_error", "has_server"))
     found: Ints = (says[shape] | ((failed & both)[shape] & (server_ns > client_ns))).astype(np.int64)
     return found
-
-
-def _content(rows: Compact, rules: Rules) -> tuple[np.ndarray, ...]:
-    """Return the keys by which copies of a span are sorted."""
-    return rows.start_ns, rows.duration_ns, rules.rank[rows.profile], rows.adjusted_milli, rows.parent
 
 
 def _combinations(*columns: np.ndarray) -> tuple[Ints, list[Ints]]:

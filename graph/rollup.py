@@ -35,8 +35,8 @@ def _schema(
 
 EDGES = _schema(
     {"caller": _TEXT, "callee": _TEXT, "callee_kind": _TEXT},
-    "count adjusted_milli errors client_errors server_errors client_count server_count missing_parents timeouts "
-    "critical_ns",
+    "count adjusted_milli errors client_errors server_errors http_4xx http_5xx client_count server_count "
+    "missing_parents timeouts caller_requests retries hedges critical_ns",
     ("caller_kind",),
     "client_duration server_duration gap queue",
 )
@@ -61,12 +61,14 @@ class Rollups:
     A row of each table belongs to the step ``[time_ns, time_ns + 10 s)`` of its span's or its caller's start, and rows
     are sorted by their key.
 
-    - ``edges``: calls of one caller and callee. ``errors``: calls that failed on either side; ``client_count`` and
-      ``server_count``: calls whose client or server side was recorded, the denominators of ``client_errors`` and
-      ``server_errors``; ``gap``: client less server duration, negative under clock skew or for asynchronous calls;
-      ``queue``: time in the broker; ``missing_parents``: calls whose caller's span was not recorded; ``timeouts``:
-      calls that failed because the client waited no longer; ``critical_ns``: how long calls were on the critical paths
-      of their requests (`hypocenter.graph.critical_path`), what they called included.
+    - ``edges``: calls of one caller and callee. ``errors``: calls that failed on either side, ``http_4xx`` and
+      ``http_5xx``: those of them that HTTP answered so; ``client_count`` and ``server_count``: calls whose client or
+      server side was recorded, the denominators of ``client_errors`` and ``server_errors``; ``gap``: client less server
+      duration, negative under clock skew or for asynchronous calls; ``queue``: time in the broker; ``missing_parents``:
+      calls whose caller's span was not recorded; ``timeouts``: calls that failed because the client waited no longer;
+      ``caller_requests``: the requests of the caller that made the calls, 0 where it is no service; ``retries`` and
+      ``hedges`` among the calls (`hypocenter.graph.attempts`); ``critical_ns``: how long calls were on the critical
+      paths of their requests (`hypocenter.graph.critical_path`), what they called included.
     - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none);
       ``critical_ns``: time of their own on critical paths, here and by instance, all adding up to the requests'.
     - ``instances``: spans of one replica and version; ``requests``, ``errors`` and ``duration`` are those that came
@@ -118,9 +120,9 @@ def roll_up(links: Links) -> Rollups:
 
 
 _NAMED = ["service", "operation", "spans"]
-_CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_error"]
+_CALL_FLAGS = ["has_client", "has_server", "is_queued", "client_error", "server_error", "http_4xx", "http_5xx"]
 _CALL_DIMS = ["caller", "caller_kind", "callee", "callee_kind", "matched", *_CALL_FLAGS]
-_SUMS = ["adjusted_milli", "timeouts", "critical_ns"]
+_SUMS = ["adjusted_milli", "timeouts", "caller_requests", "retries", "hedges", "critical_ns"]
 _CALL_NUMBERS = ["start_ns", *_SUMS, "client_duration_ns", "server_duration_ns", "queue_ns"]
 _VISIT_FLAGS = ["is_error", "is_missing_parent", "is_entry"]
 _VISIT_DIMS = ["service", *_REPLICA, "operation", "kind", *_VISIT_FLAGS]
@@ -146,6 +148,8 @@ def roll_up_linked(linked: Linked) -> Rollups:
                 "errors": client_error | server_error,
                 "client_errors": client_error,
                 "server_errors": server_error,
+                "http_4xx": calls.flag("http_4xx"),
+                "http_5xx": calls.flag("http_5xx"),
                 "client_count": has_client,
                 "server_count": has_server,
                 "missing_parents": pc.equal(calls.dims.column("matched"), "missing-parent").to_numpy(),

@@ -36,13 +36,15 @@ class Rules:
 
     ``profiles`` has a row per profile in the order of their numbers; its texts are codes of ordered dictionaries (of
     one dictionary for services and peers, both being ends of calls), so that rows are compared without their texts.
-    ``class_of`` numbers all that rules read of a profile, ``service_of`` its service. ``rank`` is its place by content,
-    since numbers depend on the order in which spans came.
+    ``class_of`` numbers all that rules read of a profile, ``service_of`` its service, ``operation_of`` its operation,
+    also those that ``profiles`` names alike. ``rank`` is its place by content, since numbers depend on the order in
+    which spans came.
     """
 
     profiles: pa.Table
     class_of: Ints
     service_of: Ints
+    operation_of: Ints
     rank: Ints
     _stands: pa.Table
     _calls: pa.Table
@@ -56,6 +58,7 @@ class Rules:
         """
         ambiguous = run("ambiguous", {"raw": profiles})
         table = run("prepared", {"raw": profiles, "ambiguous": ambiguous})
+        operation_of, _ = grouping.codes(table.column("operation"))
         if fold_operations:
             kept = pa.array(kept_operations(table))
             folded = pc.if_else(kept, table.column("operation"), OTHER)
@@ -75,7 +78,7 @@ class Rules:
         call_rows[at] = np.arange(len(calls))
         table = _with_codes(table)
         service_of = table.column("service").combine_chunks().indices.to_numpy()
-        return cls(table, class_of, service_of, _places_by_content(profiles), stands, calls, call_rows)
+        return cls(table, class_of, service_of, operation_of, _places_by_content(profiles), stands, calls, call_rows)
 
     def stand(self, profile: Ints, relation: Ints, has_remote_child: Flags, is_answered: Flags) -> Ints:
         """Return the number of each span's stand, the row of its verdict."""
@@ -143,6 +146,11 @@ class Rules:
         ends |= {"peer of caller": callers.column("peer"), "peer of callee": callees.column("peer")}
         is_error, is_timeout = (self.profiles.column(name).to_numpy() for name in ("is_error", "is_timeout"))
         failed = np.maximum(caller, 0)
+        client_error, server_error = flag["has_client"] & is_error[failed], flag["has_server"] & is_error[callee]
+        # What the client got counts, else what the server sent.
+        answers = self.profiles.column("http_class").to_numpy()
+        answer = np.where(flag["has_client"] & (answers[failed] > 0), answers[failed], answers[callee])
+        answer = np.where(client_error | server_error, answer, 0)
         return pa.table(
             {
                 "caller": _chosen(verdicts.column("caller"), ends),
@@ -153,9 +161,11 @@ class Rules:
                 "operation": callees.column("operation"),
                 "caller_pod": callers.column("pod"),
                 "callee_pod": _only(callees.column("pod"), flag["is_arrival"]),
-                "client_error": flag["has_client"] & is_error[failed],
-                "is_timeout": flag["has_client"] & is_error[failed] & is_timeout[failed],
-                "server_error": flag["has_server"] & is_error[callee],
+                "client_error": client_error,
+                "is_timeout": client_error & is_timeout[failed],
+                "server_error": server_error,
+                "http_4xx": answer == 4,
+                "http_5xx": answer == 5,
                 "is_queued": verdicts.column("is_queued").to_numpy() | is_sent,
                 **{name: verdicts.column(name) for name in ("has_client", "has_server", "matched")},
             }

@@ -15,7 +15,7 @@ STATUS_ERROR: Final = 2
 
 # Span column of our schema -> attribute names, in the order of preference.
 SPAN_ATTRIBUTES: Final[dict[str, tuple[str, ...]]] = {
-    "peer_service": ("service.peer.name", "peer.service"),
+    "peer_service": ("service.peer.name", "peer.service", "faas.invoked_name"),
     "peer_address": ("server.address", "net.peer.name", "network.peer.address", "net.peer.ip", "net.sock.peer.addr"),
     "db_system": ("db.system.name", "db.system"),
     "db_name": ("db.namespace", "db.name"),

@@ -23,6 +23,7 @@ from .delimited import all_valid
 from .json_items import read_items
 from .otlp.attributes import Attributes, offsets_of
 from .otlp.batches import evened
+from .rpc_status import RPC_STATUS, with_rpc_status
 from .schema import LINKS, SPANS
 from .source import Source
 
@@ -128,6 +129,9 @@ def to_batch(rows: list[Row], places: list[str], source: str, tally: Tally) -> B
         "start_ns": [row.start_ns for row in rows],
         "duration_ns": [min(max(one or 0, 0), _LONGEST_NS) for one in durations],
         "http_status": _status_code(columns["http_status"]),
+        "error_type": with_rpc_status(
+            columns["error_type"], attributes.pick(RPC_STATUS), pa.array([row.kind for row in rows])
+        ),
         "scope": [row.scope for row in rows],
         "adjusted_milli": 1000,
         "attributes": attributes.to_maps(),

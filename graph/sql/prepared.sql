@@ -46,6 +46,7 @@ select profile, spans, service, service_namespace as namespace, service_version 
            has_error_type or http_status >= 500 or http_status >= 400 and kind = 3, false) as is_error,
        -- Whatever its kind of failure, who gave up waiting says so by the error's type, and a proxy by its answer.
        coalesce(has_timeout_type or http_status in (408, 504), false) as is_timeout,
+       case when http_status between 400 and 499 then 4 when http_status >= 500 then 5 else 0 end as http_class,
        case when is_messaging then destination
             else coalesce(peer_service, peer_address, db_name, db_system) end as peer,
        case when is_messaging then 'messaging'

@@ -43,6 +43,7 @@ def edge_text(edge: Record) -> str:
         f"client p50 {_time(edge['client_p50_s'])}, p95 {_time(edge['client_p95_s'])}",
         f"server p50 {_time(edge['server_p50_s'])}, p95 {_time(edge['server_p95_s'])}",
         f"gap (network and queue) p50 {_time(edge['gap_p50_s'])}",
+        *_attempts(edge),
         f"known from {edge['known_from']}{_won(edge)}",
         *(f"<b>{plain(text, 160)}</b>" for text in edge.get("changes", ())),
     ]
@@ -51,6 +52,15 @@ def edge_text(edge: Record) -> str:
 
 def _calls(edge: Record) -> str:
     return "calls unknown" if math.isnan(edge["adjusted_count"]) else f"{edge['count']:,} calls seen"
+
+
+def _attempts(edge: Record) -> list[str]:
+    """Return how many calls a request makes, where it makes several."""
+    per_request = edge["calls_per_request"]
+    if math.isnan(per_request) or per_request <= 1:
+        return []
+    counts = [f"{edge[name]:,} {name}" for name in ("retries", "hedges") if edge[name]]
+    return [f"{number(per_request)} calls a request" + (f", among them {' and '.join(counts)}" if counts else "")]
 
 
 def _won(edge: Record) -> str:

@@ -2,11 +2,13 @@
 
 `link` counts calls as tuples (caller, caller kind, callee, callee kind, matched, client span id, server span id, queue
 time, time on the critical path) and unlinked spans as (trace id, span id, reason), and gives the times of a span's own
-by trace id, span id and kind: exclusive, and on the critical path.
+by trace id, span id and kind: exclusive, and on the critical path. Of calls that services make it also counts
+requests, retries and hedges by (caller, callee).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,43 @@ class Reference:
     exclusive_ns: dict[tuple[str, str, int], int]
     critical_ns: dict[tuple[str, str, int], int]
     sent_ns: dict[tuple[str, str], int]
+    attempts: list[Attempt]
+
+    def counts(self) -> Counter[tuple[str, str, str]]:
+        """Return (caller, callee, what) of requests, retries and hedges."""
+        found: Counter[tuple[str, str, str]] = Counter()
+        groups: dict[tuple[int, str], list[Attempt]] = defaultdict(list)
+        for attempt in self.attempts:
+            groups[(attempt.request, attempt.callee)].append(attempt)
+        for group in groups.values():
+            ends = (group[0].caller, group[0].callee)
+            found[(*ends, "caller_requests")] += 1
+            for asked in {attempt.asked for attempt in group}:
+                alike = sorted((a for a in group if a.asked == asked), key=lambda a: a.order)
+                for before, after in itertools.pairwise(alike):
+                    if None not in (before.answered, after.answered) and before.answered != after.answered:
+                        continue
+                    if after.start < before.end:
+                        found[(*ends, "hedges")] += 1
+                    elif before.failed:
+                        found[(*ends, "retries")] += 1
+        return found
+
+
+@dataclass
+class Attempt:
+    request: int
+    caller: str
+    callee: str
+    asked: str
+    answered: str | None
+    start: int
+    end: int
+    failed: bool
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        return (self.start, self.end, self.failed, self.answered or "")
 
 
 @dataclass
@@ -62,6 +101,21 @@ class Span:
         return self.part in (2, 5) or self.is_foreign or (self.part == 0 and self.parent is None)
 
     @property
+    def failed(self) -> bool:
+        return bool(self.row["status"] == 2)
+
+    @property
+    def request(self) -> int:
+        """The nearest span, itself included, that took up a request of its service; itself where there is none."""
+        span, seen = self, set()
+        while not (span.is_arrival or span.is_foreign or span.parent is None):
+            if id(span) in seen:
+                return id(self)
+            seen.add(id(span))
+            span = span.parent
+        return id(span)
+
+    @property
     def is_answer(self) -> bool:
         return self.is_arrival and self.parent is not None and not (self.part == 5 and self.peer is not None)
 
@@ -96,7 +150,7 @@ def link(rows: list[Row]) -> Reference:
         if row["service"] and row["service_namespace"]:
             namespaces[row["service"]].add(row["service_namespace"])
     ambiguous = {name for name, found in namespaces.items() if len(found) > 1}
-    result = Reference(Counter(), Counter(), {}, {}, {})
+    result = Reference(Counter(), Counter(), {}, {}, {}, [])
     traces = defaultdict(list)
     for row in rows:
         traces[row["trace_id"]].append(_span(row, ambiguous))
@@ -184,6 +238,7 @@ def _judge(trace: str, span: Span, answers: dict[int, list[Span]], result: Refer
         result.calls[
             (span.service, "service", span.peer, span.peer_kind, matched, own_id, None, None, span.whole_ns)
         ] += 1
+        result.attempts.append(_attempt(span, span.peer, span, None, span.failed))
         is_linked = True
     if span.kind in (3, 4) and answers[id(span)]:
         is_linked = True
@@ -200,11 +255,22 @@ def _judge(trace: str, span: Span, answers: dict[int, list[Span]], result: Refer
             for queue in queues:
                 result.calls[(*call[:4], "linked", None, None, queue, 0)] += 1
         result.calls[call] += 1
+        if call[1] == "service":
+            parent, own = span.parent, span if call[6] is not None else None
+            several = len(answers[id(parent)]) > 1
+            timed = parent if call[5] is not None and not (several and own) else span
+            failed = (call[5] is not None and parent.failed) or (own is not None and span.failed)
+            result.attempts.append(_attempt(parent, span.service, timed, own, failed))
         is_linked = is_linked or span.kind not in (3, 4)
     if not is_linked:
         reasons = {5: "consumer-without-broker", 4: "producer-without-broker", 3: "client-without-peer"}
         reason = span.aside or reasons.get(span.kind, "in-process")
         result.unlinked[(trace, own_id, reason)] += 1
+
+
+def _attempt(caller: Span, callee: str, timed: Span, server: Span | None, failed: bool) -> Attempt:
+    answered = server.row["name"] if server is not None else None
+    return Attempt(caller.request, caller.service, callee, caller.row["name"], answered, timed.start, timed.end, failed)
 
 
 def _linked(span: Span) -> set[tuple[str, str]]:

@@ -28,7 +28,8 @@ def edge(caller: str, callee: str, count: int = 10, *, at_s: float = 0, **more: 
         "client_count": 0 if outside else count,
         "server_count": 0 if virtual else count,
         "missing_parents": 0,
-        "timeouts": 0,
+        **dict.fromkeys(("http_4xx", "http_5xx", "timeouts", "retries", "hedges"), 0),
+        "caller_requests": 0 if outside else count,
         "critical_ns": 0,
     }
     row |= {f"{side}_errors": more.get("errors", 0) for side in ("client", "server")}

@@ -85,6 +85,19 @@ def test_timeouts_and_critical_path_are_those_of_recorded_sides() -> None:
     assert found["critical_share"].to_dict() == {"cart": 0.25, "web": 1.0}
 
 
+def test_calls_of_a_request_are_counted_where_a_service_makes_them() -> None:
+    found = graph(
+        edge("web", "cart", 10, errors=3, caller_requests=4, retries=3, hedges=1, http_5xx=2),
+        edge("external", "web", 4, client_count=0),
+        edge("web", "mesh", 5, client_count=0, server_count=0, caller_requests=0),
+    ).edges.set_index("target")[["calls_per_request", "retries", "hedges", "http_4xx", "http_5xx"]]
+    assert found.astype(object).where(found.notna(), None).T.to_dict("list") == {
+        "cart": [2.5, 3, 1, 0, 2],
+        "web": [None, None, None, 0, 0],
+        "mesh": [None, None, None, None, None],
+    }
+
+
 def test_edges_over_time_are_the_graphs_of_the_steps() -> None:
     made = graph(edge("a", "b", 1), edge("a", "b", 2, at_s=60), edge("a", "c", 4, at_s=70), end_s=90)
     found = made.over_time()

@@ -256,6 +256,98 @@ def test_span_without_a_service_belongs_to_unknown_service() -> None:
     assert calls(*spans) == [("web", "unknown_service", "service", "pair")]
 
 
+def attempts(*spans: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return by callee its calls, the requests that made them, retries and hedges, of calls that services make."""
+    found: dict[str, tuple[int, ...]] = {}
+    for call in link(table(*spans)).calls.to_pylist():
+        if call["caller_kind"] == "service":
+            counts = (1, *(call[name] for name in ("caller_requests", "retries", "hedges")))
+            found[call["callee"]] = tuple(map(sum, zip(found.get(call["callee"], (0, 0, 0, 0)), counts, strict=True)))
+    return found
+
+
+def attempt(number: int, start_ns: int, duration_ns: int, name: str = "GET", **more: Any) -> list[dict[str, Any]]:
+    timed = {"start_ns": start_ns, "duration_ns": duration_ns}
+    client = span(f"c{number}", "a", "web", CLIENT, **timed | {"name": name} | more)
+    return [client, span(f"s{number}", f"c{number}", "cart", SERVER, **timed | {"name": f"{name} /cart"})]
+
+
+REQUEST = span("a", None, "web", SERVER, duration_ns=1000)
+
+
+def test_call_after_a_failed_one_of_the_same_request_is_a_retry() -> None:
+    failed = {"status": 2}
+    spans = [*attempt(1, 0, 10, **failed), *attempt(2, 20, 10, **failed), *attempt(3, 40, 10)]
+    assert attempts(REQUEST, *spans) == {"cart": (3, 1, 2, 0)}
+    alone = [row | {"peer_service": "cart"} for row in spans if row["kind"] == CLIENT]
+    assert attempts(REQUEST, *alone) == {"cart": (3, 1, 2, 0)}
+
+
+def test_call_while_one_of_the_same_request_is_under_way_is_a_hedge() -> None:
+    assert attempts(REQUEST, *attempt(1, 0, 50), *attempt(2, 20, 10)) == {"cart": (2, 1, 0, 1)}
+    assert attempts(REQUEST, *attempt(1, 0, 50), *attempt(2, 50, 10)) == {"cart": (2, 1, 0, 0)}
+
+
+def test_calls_in_a_loop_are_many_of_one_request_and_no_retries() -> None:
+    assert attempts(REQUEST, *attempt(1, 0, 10), *attempt(2, 20, 10), *attempt(3, 40, 10)) == {"cart": (3, 1, 0, 0)}
+
+
+def test_another_operation_of_the_callee_is_no_retry() -> None:
+    first = attempt(1, 0, 10, status=2)
+    assert attempts(REQUEST, *first, *attempt(2, 20, 10, name="POST")) == {"cart": (2, 1, 0, 0)}
+    second = attempt(2, 20, 10)
+    second[1]["name"] = "GET /user"
+    assert attempts(REQUEST, *first, *second) == {"cart": (2, 1, 0, 0)}
+    # An attempt that never arrived is of any operation that its client does not tell apart.
+    assert attempts(REQUEST, first[0] | {"peer_service": "cart"}, *second) == {"cart": (2, 1, 1, 0)}
+
+
+def test_retries_below_one_client_span_are_those_of_its_servers() -> None:
+    servers = [
+        span("s1", "c", "cart", SERVER, start_ns=5, duration_ns=10, name="get", status=2),
+        span("s2", "c", "cart", SERVER, start_ns=30, duration_ns=10, name="get"),
+    ]
+    assert attempts(REQUEST, span("c", "a", "web", CLIENT), *servers) == {"cart": (2, 1, 1, 0)}
+
+
+def test_attempts_of_two_requests_are_told_apart_and_in_process_spans_between_them_are_not() -> None:
+    wrapped = [
+        span("i", "a", "web", INTERNAL),
+        *(row | ({"parent_span_id": "i"} if row["kind"] == CLIENT else {}) for row in attempt(1, 0, 10, status=2)),
+    ]
+    assert attempts(REQUEST, *wrapped, *attempt(2, 20, 10)) == {"cart": (2, 1, 1, 0)}
+    other = [row | {"trace_id": "u"} for row in (REQUEST, *attempt(2, 20, 10))]
+    assert attempts(REQUEST, *wrapped, *other) == {"cart": (2, 2, 0, 0)}
+
+
+def test_answers_of_http_that_failed_are_told_by_class() -> None:
+    def answers(client: dict[str, Any], server: dict[str, Any]) -> tuple[bool, bool]:
+        spans = span("a", None, "web", CLIENT, **client), span("b", "a", "cart", SERVER, **server)
+        (call,) = link(table(*spans)).calls.to_pylist()
+        return call["http_4xx"], call["http_5xx"]
+
+    assert answers({"http_status": 404}, {"http_status": 404}) == (True, False)
+    assert answers({"http_status": 503}, {"http_status": 500}) == (False, True)
+    assert answers({"status": 2}, {"http_status": 500}) == (False, True)
+    assert answers({}, {"http_status": 404}) == (False, False)
+    assert answers({"status": 2, "error_type": "UNAVAILABLE"}, {}) == (False, False)
+
+
+def test_job_and_function_calls_come_from_their_service_which_nobody_calls() -> None:
+    # A timer starts a job in-process; an event starts a function, a consumer that may name no broker.
+    job = [span("a", None, "nightly", INTERNAL), span("b", "a", "nightly", CLIENT, start_ns=1, peer_service="s3")]
+    function = [
+        span("a", None, "thumbnail", CONSUMER, trace_id="u"),
+        span("b", "a", "thumbnail", CLIENT, trace_id="u", start_ns=1),
+        span("c", "b", "cart", SERVER, trace_id="u", start_ns=2),
+    ]
+    assert calls(*job, *function) == [
+        ("nightly", "s3", "external", "client-only"),
+        ("thumbnail", "cart", "service", "pair"),
+    ]
+    assert unlinked(*job, *function) == [("a", "in-process"), ("a", "consumer-without-broker")]
+
+
 QUEUE = {"messaging_system": "kafka", "messaging_destination": "orders"}
 
 

@@ -94,11 +94,20 @@ def told(links: Links) -> Counter[tuple[Any, ...]]:
     return Counter(tuple(call[name] for name in names) for call in links.calls.to_pylist())
 
 
+def attempts(links: Links) -> Counter[tuple[str, str, str]]:
+    names = ("caller_requests", "retries", "hedges")
+    found: Counter[tuple[str, str, str]] = Counter()
+    for call in links.calls.to_pylist():
+        found.update({(call["caller"], call["callee"], name): call[name] for name in names if call[name]})
+    return found
+
+
 @fast
 @given(spans())
 def test_equals_the_reference(rows: list[Row]) -> None:
     expected, found = reference_linker.link(rows), link(table(rows))
     assert told(found) == expected.calls
+    assert attempts(found) == expected.counts()
     assert Counter((u["trace_id"], u["span_id"], u["reason"]) for u in found.unlinked.to_pylist()) == expected.unlinked
     visits = found.visits.to_pylist()
     for name in ("exclusive_ns", "critical_ns"):

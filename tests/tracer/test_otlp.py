@@ -145,6 +145,35 @@ def test_newest_generation_of_an_attribute_name_wins_and_old_ones_count() -> Non
     assert columns_of(names, http__status_code={"stringValue": "oops"}) == [None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("kind", "attribute", "code", "error"),
+    [
+        (3, "rpc.grpc.status_code", {"intValue": 5}, "NOT_FOUND"),
+        (2, "rpc.grpc.status_code", {"intValue": 5}, None),
+        (2, "rpc.response.status_code", {"stringValue": "DEADLINE_EXCEEDED"}, "DEADLINE_EXCEEDED"),
+        (3, "grpc.status_code", {"stringValue": "14"}, "UNAVAILABLE"),
+        (3, "rpc.grpc.status_code", {"intValue": 0}, None),
+        (1, "rpc.grpc.status_code", {"intValue": 13}, None),
+        (3, "rpc.grpc.status_code", {"intValue": 99}, None),
+    ],
+)
+def test_grpc_status_is_an_error_by_the_side_that_it_fails(
+    kind: int, attribute: str, code: dict[str, object], error: str | None
+) -> None:
+    attributes = [{"key": attribute, "value": code}]
+    (row,) = decode_traces(traces(span(kind=kind, attributes=attributes)), JSON).table("spans").to_pylist()
+    assert row["error_type"] == error
+    told = [*attributes, {"key": "error.type", "value": {"stringValue": "mine"}}]
+    (row,) = decode_traces(traces(span(kind=kind, attributes=told)), JSON).table("spans").to_pylist()
+    assert row["error_type"] == "mine"
+
+
+def test_function_that_is_invoked_by_name_is_a_peer() -> None:
+    invoked = {"faas__invoked_name": {"stringValue": "resize"}}
+    assert columns_of(["peer_service"], **invoked) == ["resize"]
+    assert columns_of(["peer_service"], **invoked, peer__service={"stringValue": "images"}) == ["images"]
+
+
 def test_unknown_service_is_kept_as_the_sdk_says_it() -> None:
     batch = decode_traces(traces(span(), resource={"service.name": "unknown_service:node"}), JSON)
     assert (batch.table("spans")["service"].to_pylist(), batch.tally.repaired) == (["unknown_service:node"], {})

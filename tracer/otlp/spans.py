@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from hypocenter.semconv import KIND_CONSUMER, RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES, STATUS_ERROR
 
 from ..batch import Tally
+from ..rpc_status import RPC_STATUS, with_rpc_status
 from ..schema import LINKS, SPANS
 from .any_value import Pairs, pairs_of
 from .attributes import Attributes, offsets_of, quoted
@@ -155,6 +156,7 @@ def finish(raw: RawSpans, source: str, tally: Tally) -> pa.Table:
         "start_ns": start.astype("i8"),
         "duration_ns": np.where(end > start, end - start, 0).astype("i8"),
         "http_status": _status_code(columns["http_status"]),
+        "error_type": with_rpc_status(columns["error_type"], attributes.pick(RPC_STATUS), kind),
         "scope": _null_if_empty(raw.scopes).take(fields["scope"]),
         "adjusted_milli": adjusted_milli(fields["trace_state"]),
         "attributes": attributes.to_maps(),
