@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ..tracer.batch import Batch, unique_series
 from .metrics import Metrics, to_metrics
+from .queues import of_consumers
 from .request_metrics import in_requests
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ class Case:
     @cached_property
     def measured(self) -> tuple[pa.Table, pa.Table]:
         """The incident's series and points; counters of requests as rate, errors and latency of services and edges."""
-        return in_requests(self.telemetry.table("series"), self.telemetry.table("points"))
+        series, points = in_requests(self.telemetry.table("series"), self.telemetry.table("points"))
+        return of_consumers(series, self.links.calls), points
 
     @cached_property
     def baseline_measured(self) -> tuple[pa.Table, pa.Table]:
         """The baseline's series and points, likewise."""
-        return in_requests(self.baseline.table("series"), self.baseline.table("points"))
+        series, points = in_requests(self.baseline.table("series"), self.baseline.table("points"))
+        return of_consumers(series, self.links.calls), points
 
     @cached_property
     def call_graph(self) -> nx.DiGraph[str]:

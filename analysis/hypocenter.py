@@ -26,6 +26,7 @@ from .evidence.series import Series, read_series
 from .evidence.signals import Signals
 from .evidence.silence import Silence
 from .evidence.structure import Structure
+from .evidence.traffic import Traffic
 from .evidence.visits import MANY_ORPHANS, STEP_NS, Clock, Visits, read_visits
 from .fusion import Posterior, fuse
 from .onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split, grid
@@ -39,6 +40,7 @@ _WEIGHTS = {
     "latency": 1.0,
     "errors": 1.0,
     "silence": 1.0,
+    "traffic": 1.0,
     "structure": 1.0,
     "log lines": 1.0,
     "log volume": 0.5,
@@ -88,7 +90,8 @@ def gather(
     traced = np.zeros(len(services), bool)
     if visits is None:
         missing += [
-            f"{k}: no spans around the alert" for k in ("latency", "errors", "silence", "structure", "log lines")
+            f"{k}: no spans around the alert"
+            for k in ("latency", "errors", "silence", "traffic", "structure", "log lines")
         ]
     else:
         seen = [
@@ -107,6 +110,7 @@ def gather(
             Latency(visits),
             ErrorOrigin(visits, said),
             Silence(visits, said),
+            Traffic(visits),
             structure,
             written,
         ]

@@ -47,8 +47,10 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
     ids, code = _codes(points["series_id"])
     samples = Samples(points, code, len(ids), start_ns, end_ns)
     used = np.zeros(len(ids) + 1, bool)  # the last for series without a point
-    for part, _, _ in samples:
+    bounds = []
+    for part, time, _ in samples:
         used[part] = True
+        bounds += [int(time.min()), int(time.max())] if len(time) else []
     columns = ["series_id", "name", "kind", "temporality", "monotonic", "service", "pod", "node", "peer"]
     listing = series.select(columns).to_pandas().drop_duplicates("series_id")
     listing["code"] = pd.Index(ids).get_indexer(listing.series_id)
@@ -57,7 +59,7 @@ def to_metrics(series: pa.Table, points: pa.Table, start_ns: int | None = None, 
         return Metrics(np.empty((0, 0)), np.empty(0, "i8"), listing.drop(columns="code"))
     row_of = np.full(len(ids), len(listing), "i4")
     row_of[listing.pop("code")] = np.arange(len(listing))
-    values, times = _matrix(samples, row_of, len(listing))
+    values, times = _matrix(samples, row_of, len(listing), (min(bounds), max(bounds)))
     counters = (listing.kind.eq("sum") & listing.monotonic.eq(True) & listing.temporality.eq("cumulative")).to_numpy()
     if counters.any():
         increase = np.diff(values[counters], axis=1, prepend=np.nan)
@@ -77,16 +79,15 @@ class Samples:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield (series, time, value) of up to half a million points."""
-        at = 0
-        for batch in self.points.select(["time_ns", "value"]).to_batches(max_chunksize=_BATCH):
-            time, value = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
-            yield self._known(self.code[at : at + len(time)], time, value)
-            at += len(time)
+        for code, time, value in self._parts():
+            yield self._known(code, time, value)
 
     def step_ns(self) -> int:
         """Return the median sampling distance, over at most a thousand series that stand for all."""
         asked = np.arange(self.n_series) % max(-(-self.n_series // _SERIES_ASKED), 1) == 0
-        some = [(code[kept], time[kept]) for code, time, _ in self for kept in [asked[code]]]
+        # The few that are asked first, so that the rest need not be looked at.
+        parts = ((*part, asked[part[0]]) for part in self._parts())
+        some = [self._known(code[kept], time[kept], value[kept])[:2] for code, time, value, kept in parts]
         code, time = (np.concatenate(parts) for parts in zip(*some, strict=True)) if some else np.empty((2, 0), "i8")
         order = np.lexsort((time, code))
         gaps = np.diff(time[order])[np.diff(code[order]) == 0]
@@ -94,6 +95,13 @@ class Samples:
         step = int(np.median(gaps)) if len(gaps) else _DEFAULT_STEP_NS
         # Round to the second: scrape jitter must not shift the grid.
         return max(round(step / 1e9) * 10**9, 10**9) if step >= 5 * 10**8 else step
+
+    def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        at = 0
+        for batch in self.points.select(["time_ns", "value"]).to_batches(max_chunksize=_BATCH):
+            time, value = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+            yield self.code[at : at + len(time)], time, value
+            at += len(time)
 
     def _known(
         self, code: np.ndarray, time: np.ndarray, value: np.ndarray
@@ -106,11 +114,15 @@ class Samples:
         return (code, time, value) if known.all() else (code[known], time[known], value[known])
 
 
-def _matrix(samples: Samples, row_of: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (values, time of each step's last sample); samples of row ``n_rows`` are left out."""
+def _matrix(
+    samples: Samples, row_of: np.ndarray, n_rows: int, bounds: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (values, time of each step's last sample); samples of row ``n_rows`` are left out.
+
+    ``bounds`` are the first and the last time of the samples.
+    """
     step = samples.step_ns()
-    steps = [(int(time.min()) // step, int(time.max()) // step) for _, time, _ in samples if len(time)]
-    first, last = min(low for low, _ in steps), max(high for _, high in steps)
+    first, last = (time // step for time in bounds)
     sparse = last - first > _MOST_STEPS  # outliers in time: keep only the steps that hold data
     grid = (
         np.unique(np.concatenate([np.unique(time // step) for _, time, _ in samples]))

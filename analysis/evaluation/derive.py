@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ...tracer.batch import Batch
 from ...tracer.schema import TIME_COLUMN
 from ..case import Case, Symptom
+from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS
 from .cases import Derive, LabelledCase
 
 # Where in the middle of a quiet recording a false alarm is raised; before it must be enough to compare with.
@@ -85,15 +86,15 @@ def _others(table: pa.Table, service: str) -> pa.Table:
 def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
     """Yield cases without a fault: false alarms in quiet recordings, and in what precedes a fault.
 
-    Each distinct baseline recording gives five. A case that has none gives one, halfway between the beginning of its
-    telemetry and its fault, unless it is a window without a fault itself. What precedes the alarm is the only baseline,
-    so they are harder than alarms that have a recording of their own.
+    Each distinct baseline recording gives five; what of it is far from the alarm is its baseline. A case with traces
+    and no baseline gives one, halfway between the beginning of its telemetry and its fault, unless it is a window
+    without a fault itself. Where only what precedes the alarm can serve as a baseline, it is harder than a case is.
     """
     seen = set()
     for case in labelled:
         files = {role: paths for role, paths in case.files("baseline").items() if paths}
         if not files:
-            if case.answers:
+            if case.answers and case.files("paths").get("traces"):
                 yield _quiet(case, f"before-{case.name}", _before_the_fault)
             continue
         key = tuple(sorted(files.items()))
@@ -112,7 +113,17 @@ def _false_alarm(case: Case, share: float) -> Case:
     """Return the case of an alarm after ``share`` of the baseline's time."""
     first_ns, last_ns = _bounds(case.baseline)
     alert_ns = first_ns + round(share * (last_ns - first_ns))
-    return replace(case, telemetry=case.baseline, baseline=Batch(), alert_ns=alert_ns, symptom=Symptom())
+    low, high = alert_ns - EARLIEST_NS - BASELINE_NS, alert_ns + LATEST_NS + INCIDENT_NS
+    if low <= first_ns and last_ns < high:
+        return replace(case, telemetry=case.baseline, baseline=Batch(), alert_ns=alert_ns, symptom=Symptom())
+    near = {signal: _between(signal, table, low, high) for signal, table in case.baseline.tables.items()}
+    far = {
+        signal: pa.concat_tables([_between(signal, table, first_ns, low), _between(signal, table, high, last_ns + 1)])
+        if signal in TIME_COLUMN
+        else table
+        for signal, table in case.baseline.tables.items()
+    }
+    return replace(case, telemetry=Batch(near), baseline=Batch(far), alert_ns=alert_ns, symptom=Symptom())
 
 
 def _before_the_fault(case: Case) -> Case:
@@ -121,6 +132,13 @@ def _before_the_fault(case: Case) -> Case:
     before = replace(case.telemetry, tables=tables)
     first_ns, _ = _bounds(before)
     return replace(case, telemetry=before, alert_ns=(first_ns + case.alert_ns) // 2, symptom=Symptom())
+
+
+def _between(signal: str, table: pa.Table, start_ns: int, end_ns: int) -> pa.Table:
+    if signal not in TIME_COLUMN:
+        return table
+    time = table[TIME_COLUMN[signal]]
+    return table.filter(pc.and_(pc.greater_equal(time, start_ns), pc.less(time, end_ns)))
 
 
 def _over_by(signal: str, table: pa.Table, time_ns: int) -> pa.Table:

@@ -10,7 +10,7 @@ import pandas as pd
 from ..onset import Split
 from .bayes import log_bayes_factor
 from .finding import Told
-from .series import Series
+from .series import Series, matches
 from .visits import keys_of
 
 # 1 is well, 0 is down: Prometheus' own series of a target, probes, readiness.
@@ -26,20 +26,21 @@ class Availability:
 
     def __init__(self, series: Series, services: list[str]) -> None:
         self._series, self._services = series, services
-        name = pd.Series(series.name.astype(str))
         own = np.flatnonzero(series.own)
         self.not_checked = None if len(own) else "no metric belongs to a service"
         pod = pd.factorize(series.pod.astype(object))[0]
         instance, first = keys_of(series.service[own], pod[own])
-        reports = np.zeros((len(first), series.raw.shape[1]), bool)
-        np.logical_or.at(reports, instance, np.isfinite(series.raw[own]))
-        says_up = np.flatnonzero(name.str.contains(_UP).to_numpy(dtype=bool)[own])
+        order = np.argsort(instance, kind="stable")
+        starts = np.searchsorted(instance[order], np.arange(len(first)))
+        known = np.isfinite(series.raw)[own[order]]
+        reports = np.logical_or.reduceat(known, starts, axis=0) if len(own) else known
+        says_up = np.flatnonzero(matches(series.name[own], _UP))
         down = np.zeros_like(reports)
         np.logical_or.at(down, instance[says_up], series.raw[own[says_up]] <= 0)
         self._up = np.zeros((len(services), series.raw.shape[1]))
         np.add.at(self._up, series.service[own[first]], (reports & ~down).astype(float))
         self._restarts = np.zeros_like(self._up)
-        again = own[name.str.contains(_RESTARTS).to_numpy(dtype=bool)[own]]
+        again = own[matches(series.name[own], _RESTARTS)]
         np.add.at(self._restarts, series.service[again], np.nan_to_num(np.maximum(series.raw[again], 0.0)))
 
     def _counts(self, split: Split) -> tuple[np.ndarray, np.ndarray, int, int, np.ndarray]:

@@ -28,6 +28,8 @@ _AS_A_RULE = 0.3
 # Two recordings of one system differ by this much in log time at least.
 _MIN_DRIFT = 0.05
 _WELL = 0.1  # a shift of log time below which a service's own work did not slow down
+# One or two services slow down by themselves; what the next one shows as well is the weather: a busy machine.
+_AT_ONCE = 2
 # A shift of log time becomes nats: 0.2 of log(ms) beyond noise counts as one nat.
 _NATS_PER_LOG = 5.0
 
@@ -130,9 +132,9 @@ class Latency:
         return np.where(ahead > own, 0.0, own), key, star
 
     def score(self, split: Split) -> np.ndarray:
-        """Return nats by service: five times the largest of the three shifts of log time."""
+        """Return nats by service: five times the largest of the three shifts of log time, beyond the weather."""
         own, _, star = self._decompose(split)
-        return np.asarray(_NATS_PER_LOG * np.maximum(np.maximum(own, star.out), np.maximum(star.incoming, 0.0)))
+        return _NATS_PER_LOG * _beyond_weather(np.maximum(np.maximum(own, star.out), np.maximum(star.incoming, 0.0)))
 
     def tell(self, split: Split, service: int) -> Told:
         """Name the operation, the stalled caller or the delayed edge."""
@@ -161,6 +163,15 @@ class Latency:
             "edge",
             indicator="network",
         )
+
+
+def _beyond_weather(shifts: np.ndarray) -> np.ndarray:
+    """Return shifts (n_services,) less the largest one that two other services exceed, at least 0."""
+    if len(shifts) <= _AT_ONCE + 1:
+        return shifts
+    lowest_first = np.sort(shifts)
+    level, next_level = lowest_first[-1 - _AT_ONCE], lowest_first[-2 - _AT_ONCE]
+    return np.asarray(np.maximum(shifts - np.where(shifts >= level, next_level, level), 0.0))
 
 
 def _largest(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..onset import Split
 from .finding import Told
-from .series import Series
+from .series import RESOURCES, Series
 
-_RESOURCES = ("cpu", "memory", "disk", "socket")
 # A tenfold growth of a resource, or nine tenths of its headroom lost, is about seven nats.
 _NATS_PER_LOG = 3.0
 
@@ -25,7 +24,7 @@ class Saturation:
 
     def __init__(self, series: Series, services: list[str]) -> None:
         self._series, self._services = series, services
-        resource = np.isin(series.role, _RESOURCES) & series.own
+        resource = np.isin(series.role, RESOURCES) & series.own
         # What is measured against a limit says more than the bare amount of the same resource.
         limited = {
             (s, r)

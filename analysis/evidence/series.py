@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,12 @@ _ROLES = (
     ("latency", r"latenc|duration|response.?time|elapsed|(?:^|[^a-z])p(?:50|9\d)(?:[^0-9]|$)"),
     ("socket", r"sock|connection|file.?desc|(?:^|[^a-z])fds?(?:[^a-z]|$)|thread|queue|pool"),
     ("network", r"network|receive|transmit|packet|bytes"),
-    ("rate", r"workload|request|(?:^|[^a-z])(?:rps|qps|tps|ops|load|rate|count|calls|hits)(?:[^a-z]|$)|throughput"),
+    (
+        "rate",
+        r"workload|traffic|request|(?:^|[^a-z])(?:rps|qps|tps|ops|load|rate|count|calls|hits)(?:[^a-z]|$)|throughput",
+    ),
 )
+RESOURCES = ("cpu", "memory", "disk", "socket")
 # What a caller measures of its own calls speaks of its callees.
 CLIENT_SIDE = r"(?i)client|outbound|upstream"
 _OF_A_NODE = r"(?i)(?:^|[^a-z])node|^node"
@@ -42,9 +47,11 @@ _MIN_DRIFT = 0.5
 _NOISE = 2.0
 # The smallest value that counts, as a share of what same-named series usually read over all services.
 _FLOOR = 0.1
+_SOME = 2.0  # of what is counted
 _MAX_USAGE = 0.99
 # From so many series on, the search for the onset looks at every fourth split first.
 _FEW_SERIES, _COARSE, _BLOCK = 2000, 4, 1000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Series:
     @cached_property
     def served(self) -> np.ndarray:
         """The rows of ``own`` that do not speak of the calls that the service makes."""
-        client = pd.Series(self.name.astype(str)).str.contains(CLIENT_SIDE).to_numpy(dtype=bool)
+        client = matches(self.name, CLIENT_SIDE)
         return np.asarray(self.own & ~client)
 
     def after(self, split: Split) -> slice:
@@ -110,8 +117,7 @@ class Series:
             return np.asarray(~np.any([self._moved(split, rows) for split in asked], axis=0))
 
         rows = np.arange(len(self))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return replace(self, still=np.concatenate(list(pool.map(still, (rows[b] for b in _blocks(len(self)))))))
+        return replace(self, still=np.concatenate(_each_block(lambda block: still(rows[block]), len(self))))
 
     def _moved(self, split: Split, rows: np.ndarray) -> np.ndarray:
         shift, noise = self.moves(split, rows)
@@ -159,10 +165,10 @@ def read_series(
     past[place >= 0] = calm.values[place[place >= 0]][:, -past.shape[1] :] if past.shape[1] else past[place >= 0]
     name = frame.name.astype(str).to_numpy(dtype=object)
     role = _roles(name)
-    relative = pd.Series(name).str.contains(_RELATIVE).to_numpy(dtype=bool)
+    relative = matches(name, _RELATIVE)
     code = {s: i for i, s in enumerate(services)}
     owner = frame.service.map(code).fillna(-1).to_numpy(dtype="i8", copy=True)
-    owner[pd.Series(name).str.contains(_OF_A_NODE).to_numpy(dtype=bool)] = -1
+    owner[matches(name, _OF_A_NODE)] = -1
     raw = now.values
     for part in (raw, past):
         _to_increases(part, name)
@@ -204,22 +210,28 @@ def role_of(name: str) -> str:
     return str(_roles(np.array([name], dtype=object))[0])
 
 
+def matches(names: np.ndarray, pattern: str) -> np.ndarray:
+    """Return which names hold the pattern, as a mask; each distinct name is looked at once."""
+    code, distinct = pd.factorize(names)
+    return np.asarray(pd.Series(distinct.astype(str)).str.contains(pattern).to_numpy(dtype=bool)[code])
+
+
 def _away(points: pa.Table, low: int, high: int) -> pa.Table:
     return points.filter(pc.or_(pc.less(points["time_ns"], low), pc.greater_equal(points["time_ns"], high)))
 
 
 def _roles(names: np.ndarray) -> np.ndarray:
-    unique, inverse = np.unique(names.astype(str), return_inverse=True)
-    text = pd.Series(unique).str.lower()
+    inverse, unique = pd.factorize(names)
+    text = pd.Series(unique.astype(str)).str.lower()
     role = np.full(len(unique), "other", dtype=object)
     for label, pattern in reversed(_ROLES):
         role[text.str.contains(pattern).to_numpy(dtype=bool)] = label
-    return role[inverse]
+    return np.asarray(role[inverse])
 
 
 def _to_increases(values: np.ndarray, names: np.ndarray) -> None:
     """Turn gauges that are counters by name and by growing only into increases per step, in place."""
-    rows = np.flatnonzero(pd.Series(names.astype(str)).str.contains(_COUNTER).to_numpy(dtype=bool))
+    rows = np.flatnonzero(matches(names, _COUNTER))
     with np.errstate(all="ignore"):
         step = np.diff(values[rows], axis=1, prepend=np.nan)
         known = np.isfinite(step).sum(axis=1)
@@ -234,36 +246,49 @@ def _transform(
     """Return both matrices in log units; floors are shared by all series of one name, so that units cancel."""
     usual = np.fmax(_by_block(_usual, raw), _by_block(_usual, quiet))
     largest = np.fmax(_by_block(_largest, raw), _by_block(_largest, quiet))
-    _, group = np.unique(name.astype(str), return_inverse=True)
+    group, _ = pd.factorize(name)
     typical = pd.Series(np.where(usual > 0, usual, np.nan)).groupby(group).median().to_numpy()
     top = pd.Series(np.where(np.isfinite(largest), largest, 0.0)).groupby(group).max().to_numpy()
     floor = np.where(np.isfinite(typical), _FLOOR * typical, 0.01 * np.maximum(top, 0.0))
     # A name whose values are all zero needs no floor; any positive number keeps the logarithm finite.
-    small = np.where(floor[group] > 0, floor[group], 1.0)[:, None]
-    limited = relative & np.isin(role, ("cpu", "memory", "disk", "socket"))
+    small = np.where(floor[group] > 0, floor[group], 1.0)
+    resource = np.isin(role, RESOURCES)
+    # Of what is counted in whole numbers, one more than none is no growth without bounds.
+    fine = np.flatnonzero(resource & (small < _SOME))
+    broken = np.bincount(group[fine], ((raw[fine] % 1.0) > 0).any(axis=1), len(floor))  # NaN is not above 0
+    small[fine] = np.where(broken[group[fine]] > 0, small[fine], _SOME)
+    small = small[:, None]
+    limited = relative & resource
     failing = role == "success"
     unit = np.where(largest > 1.5, 100.0, 1.0)[:, None]
 
     def to_log(x: np.ndarray) -> np.ndarray:
         logs = np.empty_like(x)
-        for block in _blocks(len(x)):
+
+        def write(block: slice) -> None:
             part, full, few, bad = x[block], unit[block], limited[block], failing[block]
             with np.errstate(all="ignore"):
                 logs[block] = np.log(np.maximum(part, 0.0) + small[block])
                 logs[block][few] = -np.log1p(-np.clip(part[few] / full[few], 0.0, _MAX_USAGE))
                 logs[block][bad] = np.log(np.clip(1 - part[bad] / full[bad], 0.0, 1.0) + 0.01)
+
+        _each_block(write, len(x))
         return logs
 
     return to_log(raw), to_log(quiet)
 
 
-def _blocks(n: int) -> list[slice]:
-    """Return slices that cover ``n`` rows: a block fits the processor's cache, and what is computed of it is small."""
-    return [slice(at, at + _BLOCK) for at in range(0, n, _BLOCK)]
+def _each_block(compute: Callable[[slice], T], n: int) -> list[T]:
+    """Return what ``compute`` makes of blocks of ``n`` rows, in order; each fits a processor's cache, one a thread."""
+    blocks = [slice(at, at + _BLOCK) for at in range(0, n, _BLOCK)]
+    if len(blocks) < 2:
+        return [compute(block) for block in blocks]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compute, blocks))
 
 
 def _by_block(compute: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
-    return np.concatenate([compute(values[block]) for block in _blocks(len(values))] or [np.empty(0)])
+    return np.concatenate(_each_block(lambda block: compute(values[block]), len(values)) or [np.empty(0)])
 
 
 def _usual(values: np.ndarray) -> np.ndarray:

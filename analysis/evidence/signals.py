@@ -26,6 +26,7 @@ class Signals:
         apart = calls.any() & ~(calls.any(axis=0) | calls.any(axis=1))
         known &= ~(traced | apart)[series.service]
         self._rows = np.flatnonzero(known)
+        self._slow = series.role[self._rows] == "latency"
         self.not_checked = None if len(self._rows) else "no metric of latency or errors of a service without spans"
 
     def _rises(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ class Signals:
         series, n = self._series, len(self._services)
         rise = series.rises(split, self._rows)
         latency, errors = np.zeros(n), np.zeros(n)
-        slow = series.role[self._rows] == "latency"
+        slow = self._slow
         np.maximum.at(latency, series.service[self._rows[slow]], rise[slow])
         np.maximum.at(errors, series.service[self._rows[~slow]], rise[~slow])
         return latency, errors

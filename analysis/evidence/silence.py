@@ -12,7 +12,7 @@ from ..onset import Split
 from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, usual_callee
+from .visits import Visits, keys_of, usual_callee
 
 
 class Silence:
@@ -27,10 +27,11 @@ class Silence:
         if said is not None:
             client &= ~said.unresolved
         answered = np.flatnonzero(client & visits.has_server_child)
-        usual = usual_callee(visits, visits.path)
-        callee = usual[visits.path[answered]]
+        # One operation may call several services: a client that names its peer is compared with calls to the same.
+        way, _ = keys_of(visits.path, visits.peer)
+        callee = usual_callee(visits, way)[way[answered]]
         nothing = np.zeros(len(answered), "i8")
-        self._presence = Presence.of(visits, visits.path, answered, nothing, among=client, blamed=callee, change="less")
+        self._presence = Presence.of(visits, way, answered, nothing, among=client, blamed=callee, change="less")
         self.not_checked = None if len(answered) else "no client span is paired with a server span"
 
     def score(self, split: Split) -> np.ndarray:

@@ -19,6 +19,7 @@ _LOOK_BY_EVIDENCE = {
     "latency": "the slow traces of {entity}: where does the time go that is its own?",
     "errors": "the error messages of {entity}, the deepest span first",
     "silence": "whether {entity} still runs, restarts or is cut off",
+    "traffic": "who sends {entity} so many requests, and whether they can be limited",
     "structure": "which calls {entity} began or stopped to make, and the configuration that decides it",
     "log lines": "the log of {entity} around the onset: which lines are new, which are missing?",
     "log volume": "the log of {entity} around the onset: what fills it, or what stopped writing?",

@@ -13,8 +13,8 @@ from hypocenter.analysis.evaluation.cases import LabelledCase
 from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, uninstrumented, without
 from hypocenter.analysis.evaluation.runner import Prediction
 from hypocenter.analysis.ranking import Candidate, Ranking
-from hypocenter.tracer.batch import Batch
-from hypocenter.tracer.schema import LOGS, SPANS
+from hypocenter.tracer.batch import Batch, table_of
+from hypocenter.tracer.schema import LOGS, SIGNALS, SPANS
 
 
 def spans(n: int, service: str = "web") -> pa.Table:
@@ -68,9 +68,23 @@ def test_each_quiet_recording_gives_five_windows_that_carry_no_fault() -> None:
     assert (made.alert_ns, made.telemetry, made.baseline.rows) == (400, CASE.baseline, 0)
 
 
+def test_a_long_quiet_recording_is_the_baseline_of_its_own_false_alarms() -> None:
+    hour_ns = 3600 * 10**9
+    points = table_of(
+        SIGNALS["points"], {"series_id": "s", "time_ns": [i * hour_ns for i in range(11)], "value": 1.0}, 11
+    )
+    (alarm, *_) = quiet_cases([labelled()])
+    assert alarm.derive is not None
+    made = alarm.derive(replace(CASE, baseline=Batch({"points": points})))
+    near, far = (part.table("points")["time_ns"].to_numpy() // hour_ns for part in (made.telemetry, made.baseline))
+    assert (made.alert_ns, near.tolist(), far.tolist()) == (3 * hour_ns, [3], [0, 1, 2, 4, 5, 6, 7, 8, 9, 10])
+
+
 def test_what_precedes_a_fault_is_a_quiet_window_where_there_is_no_quiet_recording() -> None:
     def without_baseline(name: str, answers: frozenset[str] | None) -> LabelledCase:
-        return replace(labelled(name, answers), inputs={"inject_time_epoch_s": 1, "paths": {}, "baseline": {}})
+        return replace(
+            labelled(name, answers), inputs={"inject_time_epoch_s": 1, "paths": {"traces": "t"}, "baseline": {}}
+        )
 
     fault, calm, blind = (without_baseline(*c) for c in (("a", frozenset({"web"})), ("b", frozenset()), ("c", None)))
     (window,) = quiet_cases([fault, calm, blind])

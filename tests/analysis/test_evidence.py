@@ -127,6 +127,14 @@ def test_slow_database_is_found_though_it_records_no_spans() -> None:
     assert told(Latency, {"db": 300.0}, "db")[:2] == ("service", "db")
 
 
+def test_what_slows_down_everywhere_is_weather_and_what_is_slower_still_is_found() -> None:
+    busy = {"own": {"web": 25.0, "cart": 25.0, "pay": 25.0}, "db": 10.0}
+    assert max(scores(Latency, busy).values(), default=0.0) < 1.5
+    found = scores(Latency, {"own": {"web": 25.0, "cart": 25.0, "pay": 400.0}, "db": 10.0})
+    assert max(found, key=lambda s: found[s]) == "pay"
+    assert found["pay"] > 5.0
+
+
 def test_unchanged_latency_gives_no_score() -> None:
     assert scores(Latency, {}) == {}
 
@@ -147,6 +155,19 @@ def test_callee_without_server_spans_is_silent_and_its_caller_is_not_blamed() ->
     assert list(scores(Silence, {"lost": "pay"})) == ["pay"]
     assert scores(Structure, {"lost": "pay"}) == {}
     assert told(Silence, {"lost": "pay"}, "pay")[:2] == ("edge", "web -> pay")
+
+
+def test_client_operation_that_calls_several_services_is_silent_toward_one_of_them() -> None:
+    def of_one_name(row: dict[str, Any]) -> dict[str, Any]:
+        called = row["name"].removeprefix("call ")
+        return row if called == row["name"] else row | {"name": "POST", "peer_service": called}
+
+    spans = table(SPANS, [of_one_name(row) for row in spans_of({}, {"lost": "pay"}).to_pylist()])
+    incident = link(spans).visits
+    visits = read_visits(incident.schema.empty_table(), incident, SERVICES, ALERT)
+    assert visits is not None
+    nats = dict(zip(SERVICES, Silence(visits).score(NOW), strict=True))
+    assert [service for service, value in nats.items() if value > 0] == ["pay"]
 
 
 def test_error_is_blamed_on_the_deepest_span_that_has_one() -> None:

@@ -54,6 +54,17 @@ def test_resource_that_is_used_up_is_found_at_any_step(tmp_path: Path, metric: s
     assert ranking.candidates[0].evidence_for[0].kind == "saturation"
 
 
+def test_one_more_than_none_of_what_is_counted_is_no_origin(tmp_path: Path) -> None:
+    values = columns()
+    for service in SERVICES:
+        values[f"{service}_queue"] = np.zeros(NORMAL + ABNORMAL)
+    values["cart_queue"][NORMAL:] = 1.0
+    assert ranked(tmp_path, values).outcome == "no-origin"
+    values["cart_queue"][NORMAL:] = 40.0
+    ranking = ranked(tmp_path, values)
+    assert (ranking.outcome, ranking.candidates[0].service) == ("ranked", "cart")
+
+
 def test_growth_that_requests_explain_is_no_saturation(tmp_path: Path) -> None:
     values = columns()
     for metric in ("cpu", "workload"):
