@@ -20,6 +20,7 @@ from .graph.kubernetes import History
 from .graph.kubernetes_start import PodStart
 from .graph.kubernetes_start import pod_start as start_of
 from .graph.link import link
+from .rows import Rows
 from .semconv import STATUS_ERROR
 from .tracer.window import HOUR_NS, Window
 
@@ -41,38 +42,37 @@ def symptoms(store: Store, window: Window) -> pd.DataFrame:
     return frame.assign(start=_utc(frame.start), end=_utc(frame.end))
 
 
-def traces(
-    store: Store,
-    window: Window,
-    *,
-    service: str | None = None,
-    operation: str | None = None,
-    error: bool | None = None,
-    longer_than_s: float | None = None,
-    limit: int = 100,
-) -> pd.DataFrame:
-    """Return a row per trace with a span in ``window`` that meets all conditions, the longest first.
+def services(store: Store) -> pd.DataFrame:
+    """Return spans, first_span, last_span (UTC) and metric series of each service, by name."""
+    sql = "SELECT service, count(*) AS spans, min(start_ns) AS first_ns, max(start_ns) AS last_ns FROM rows"
+    seen = Rows(store, "spans").query(f"{sql} WHERE service IS NOT NULL GROUP BY service", ["service", "start_ns"])
+    spoke = seen.to_pandas().set_index("service")
+    series = store.read("series", columns=["series_id", "service"]).to_pandas().groupby("service").size()
+    frame = pd.DataFrame({"spans": spoke.spans, "first_span": _utc(spoke.first_ns), "last_span": _utc(spoke.last_ns)})
+    frame = frame.join(series.rename("series"), how="outer").rename_axis("service")
+    return frame.fillna({"spans": 0, "series": 0}).astype({"spans": "int64", "series": "int64"}).sort_index()
+
+
+def traces(store: Store, window: Window, where: str | None = None, limit: int = 100) -> pd.DataFrame:
+    """Return a row per trace with a span in ``window`` that meets a condition (`Rows`), the longest first.
 
     Columns: ``start`` (UTC), ``duration_s`` of the whole trace as seen in the window, ``entry`` service and
-    ``operation`` of its earliest root, ``spans``, ``errors``, ``services``; the index is the trace id. ``error`` and
-    ``longer_than_s`` speak of the spans of ``service`` and ``operation`` where these are given.
+    ``operation`` of its earliest root, ``spans``, ``errors``, ``services``; the index is the trace id.
     """
-    condition = _matches(service, operation)
-    if error is not None:
-        condition &= (pc.field("status") == STATUS_ERROR) == error
-    if longer_than_s is not None:
-        condition &= pc.field("duration_ns") > round(longer_than_s * 1e9)
-    matching = store.read("spans", window, ["trace_id"], condition)["trace_id"].unique()
-    spans = store.read("spans", window, _SPAN_COLUMNS, pc.field("trace_id").isin(matching.to_pylist()))
-    return _summed(spans).head(limit)
+    chosen = longest(store, window, where, limit)
+    return _summed(store.read("spans", window, _SPAN_COLUMNS, pc.field("trace_id").isin(chosen)))
 
 
-def _matches(service: str | None, operation: str | None) -> pc.Expression:
-    condition = pc.scalar(True)
-    for name, value in (("service", service), ("name", operation)):
-        if value is not None:
-            condition &= pc.field(name) == value
-    return condition
+def longest(store: Store, window: Window, where: str | None, limit: int) -> list[str]:
+    """Return the ids of the longest traces that have a span of a condition, in memory that depends on traces alone."""
+    rows = Rows(store, "spans", window, where)
+    took = "max(start_ns + duration_ns) - min(start_ns)"
+    sql = (
+        f"SELECT trace_id FROM rows GROUP BY trace_id HAVING bool_or({rows.filtered})"
+        f" ORDER BY {took} DESC, min(start_ns), trace_id LIMIT {int(limit)}"
+    )
+    found: list[str] = rows.query(sql, ["trace_id", "start_ns", "duration_ns"])["trace_id"].to_pylist()
+    return found
 
 
 def _summed(spans: pa.Table) -> pd.DataFrame:
@@ -108,22 +108,9 @@ def _summed(spans: pa.Table) -> pd.DataFrame:
     return found.sort_values(["duration_s", "start"], ascending=[False, True], kind="stable")
 
 
-def spans_of(store: Store, window: Window, *, service: str | None = None, operation: str | None = None) -> pa.Table:
-    """Return the spans of a window, of a service and an operation where given; SourceError when there are none."""
-    condition = _matches(service, operation)
-    spans = store.read("spans", window, filter=condition)
-    if not spans.num_rows:
-        raise SourceError(
-            f"{store.path}: no span of {service or 'any service'} in {window}; session.services() names all"
-        )
-    return spans
-
-
-def flame(
-    store: Store, window: Window, *, service: str | None = None, operation: str | None = None, limit: int = 2_000
-) -> tuple[pd.DataFrame, int]:
+def flame(store: Store, window: Window, where: str | None = None, limit: int = 2_000) -> tuple[pd.DataFrame, int]:
     """Return the paths of the longest traces with such a span (`hypocenter.graph.flame`), and how many traces."""
-    chosen = traces(store, window, service=service, operation=operation, limit=limit).index.tolist()
+    chosen = longest(store, window, where, limit)
     spans = store.read("spans", window, filter=pc.field("trace_id").isin(chosen))
     return paths(link(spans).visits), len(chosen)
 

@@ -11,8 +11,6 @@ from .moments import alerts_of, ended_ns, moment_ns
 from .tracer.window import Window
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .analysis.case import Case
     from .analysis.ranker import Ranker
     from .analysis.ranking import Ranking
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from .graph.kubernetes_start import PodStart
     from .incident import RankedIncident
     from .moments import Moment, Period
+    from .rows import Rows
     from .sources import Server
     from .tracer.store import Store
     from .views import Flame, Latency, Trace
@@ -103,23 +102,44 @@ class Session:
 
     def services(self) -> Services:
         """Return a row per service, in order of name: spans, first_span, last_span (UTC) and metric series."""
-        import pandas as pd
-
         from .frames import Services
+        from .questions import services
 
-        spans = self.store.read("spans", columns=["service", "start_ns"])
-        seen = spans.group_by("service").aggregate([("start_ns", "count"), ("start_ns", "min"), ("start_ns", "max")])
-        series = self.store.read("series", columns=["series_id", "service"]).group_by("service")
-        frame = pd.DataFrame(
-            {
-                "spans": _by_service(seen.to_pandas(), "start_ns_count"),
-                "first_span": pd.to_datetime(_by_service(seen.to_pandas(), "start_ns_min"), utc=True),
-                "last_span": pd.to_datetime(_by_service(seen.to_pandas(), "start_ns_max"), utc=True),
-                "series": _by_service(series.aggregate([("service", "count")]).to_pandas(), "service_count"),
-            }
-        )
-        counted = frame.fillna({"spans": 0, "series": 0}).astype({"spans": "int64", "series": "int64"})
-        return Services(counted.sort_index())
+        return Services(services(self.store))
+
+    def spans(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        where: str | None = None,
+        service: str | None = None,
+        operation: str | None = None,
+        error: bool | None = None,
+        longer_than_s: float | None = None,
+    ) -> Rows:
+        """Return the spans of a window that meet all conditions; they stay in the store until they are asked for.
+
+        ``where`` is a condition in SQL over the columns of spans, such as ``"http_status >= 500"``
+        (`hypocenter.rows.Rows`).
+        """
+        from .rows import Rows, condition
+
+        asked = condition(where, service=service, operation=operation, error=error, longer_than_s=longer_than_s)
+        return Rows(self.store, "spans", self._window(since, until), asked)
+
+    def logs(
+        self,
+        since: Period | None = None,
+        until: Moment | None = None,
+        *,
+        where: str | None = None,
+        service: str | None = None,
+    ) -> Rows:
+        """Return the log records of a window that meet all conditions; they stay in the store as `spans` do."""
+        from .rows import Rows, condition
+
+        return Rows(self.store, "logs", self._window(since, until), condition(where, service=service))
 
     def graph(self, since: Period | None = None, until: Moment | None = None) -> DependencyGraph:
         """Return the dependency graph of a window, by default of all that the store holds.
@@ -154,19 +174,24 @@ class Session:
         since: Period | None = None,
         until: Moment | None = None,
         *,
+        where: str | None = None,
         service: str | None = None,
         operation: str | None = None,
         error: bool | None = None,
         longer_than_s: float | None = None,
         limit: int = 100,
     ) -> Traces:
-        """Return the traces of a window that have such a span, the longest first; see `hypocenter.questions.traces`."""
+        """Return the traces of a window that have a span of all conditions (as in `spans`), the longest first.
+
+        See `hypocenter.questions.traces` for the columns.
+        """
         from .frames import Traces
         from .questions import traces
+        from .rows import condition
 
         window = self._window(since, until) or self._bounds()
-        conditions = {"service": service, "operation": operation, "error": error, "longer_than_s": longer_than_s}
-        return Traces(traces(self.store, window, limit=limit, **conditions))  # type: ignore[arg-type]
+        asked = condition(where, service=service, operation=operation, error=error, longer_than_s=longer_than_s)
+        return Traces(traces(self.store, window, asked, limit))
 
     def trace(self, trace_id: str) -> Trace:
         """Return the trace of this id, or the one that alone begins with it; it shows itself as a waterfall."""
@@ -190,10 +215,11 @@ class Session:
         `hypocenter.graph.flame.paths`.
         """
         from .questions import flame
+        from .rows import condition
         from .views import Flame
 
         window = self._window(since, until) or self._bounds()
-        return Flame(*flame(self.store, window, service=service, operation=operation, limit=limit))
+        return Flame(*flame(self.store, window, condition(service=service, operation=operation), limit))
 
     def latency(
         self,
@@ -207,11 +233,13 @@ class Session:
 
         SourceError when no span matches.
         """
-        from .questions import spans_of
         from .views import Latency
 
-        window = self._window(since, until) or self._bounds()
-        return Latency(spans_of(self.store, window, service=service, operation=operation))
+        found = self.spans(since, until, service=service, operation=operation)
+        if not len(found):
+            who = service or "any service"
+            raise SourceError(f"{self.store.path}: no span of {who} in this window; session.services() names all")
+        return Latency(found)
 
     def metrics(
         self,
@@ -397,7 +425,3 @@ def _ranked(method: Ranker, case: Case) -> Ranking:
         return method.rank(case)
     except NotApplicable as error:
         return Ranking(method.name, "not-applicable", error=str(error))
-
-
-def _by_service(frame: pd.DataFrame, column: str) -> pd.Series:
-    return frame.dropna(subset=["service"]).set_index("service")[column]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from .moments import Moment
+    from .rows import Rows
 
 _NAME_CHARACTERS = 200
+_NARROW = ("start_ns", "duration_ns", "status")
+# Of each side of a comparison; shares of this many are exact to a quarter of a percent.
+_COMPARED = 100_000
 
 
 class _Shown:
@@ -83,18 +88,22 @@ class Flame(_Shown):
 class Latency(_Shown):
     """The durations of spans over time; `select` picks a region and tells what its spans have in common."""
 
-    spans: pa.Table
+    spans: Rows
+
+    @cached_property
+    def _narrow(self) -> pd.DataFrame:
+        """What a region and the heatmap need of each span; all else stays in the store."""
+        return _narrowed(self.spans.to_arrow(_NARROW))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per span: start_ns, duration_ns, is_error."""
-        frame = self.spans.select(["start_ns", "duration_ns", "status"]).to_pandas()
-        return frame.assign(is_error=frame.pop("status") == STATUS_ERROR)
+        return self._narrow.copy()
 
     def figure(self) -> go.Figure:
         """Return the heatmap."""
         from .figures import latency_heatmap
 
-        return latency_heatmap(self.to_frame(), title=f"{self.spans.num_rows:,} spans")
+        return latency_heatmap(self._narrow, title=f"{len(self._narrow):,} spans")
 
     def select(
         self,
@@ -110,36 +119,64 @@ class Latency(_Shown):
 
         CaseError when nothing lies inside or nothing outside.
         """
-        start, took = (self.spans[name].to_numpy() for name in ("start_ns", "duration_ns"))
-        since_ns = int(start.min(initial=2**62)) if since is None else moment_ns(since)
-        until_ns = int(start.max(initial=-(2**62))) + 1 if until is None else moment_ns(until)
+        start = self._narrow.start_ns
+        since_ns = int(start.min()) if since is None else moment_ns(since)
+        until_ns = int(start.max()) + 1 if until is None else moment_ns(until)
         region = Region(since_ns, until_ns, longer_than_s, shorter_than_s)
-        inside = (start >= since_ns) & (start < until_ns)
-        inside &= (took / 1e9 >= longer_than_s) & (took / 1e9 < shorter_than_s)
-        if error is not None:
-            inside &= (self.spans["status"].to_numpy() == STATUS_ERROR) == error
-        if inside.all() or not inside.any():
-            side = "outside" if inside.any() else "inside"
+        chosen = Contrast(self, region, error)
+        if chosen.sizes[0] == 0 or chosen.sizes[1] == 0:
+            side = "outside" if chosen.sizes[0] else "inside"
             raise CaseError(f"no span lies {side} the region, so there is nothing to compare; choose another")
-        return Contrast(self, region, inside)
+        return chosen
 
     def __repr__(self) -> str:
-        return f"<durations of {self.spans.num_rows:,} spans>"
+        return f"<durations of {len(self.spans):,} spans>"
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast(_Shown):
-    """A region of a latency heatmap: what its spans have that the others lack."""
+    """A region of a latency heatmap: what its spans have that the others lack.
+
+    ``error`` keeps of the region only what failed, or what did not; None keeps both.
+    """
 
     latency: Latency
     region: Region
-    inside: np.ndarray
+    error: bool | None = None
+
+    @cached_property
+    def sizes(self) -> tuple[int, int]:
+        """How many spans lie inside and outside."""
+        inside = self._inside(self.latency.to_frame())
+        return int(inside.sum()), int((~inside).sum())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per attribute and value, the most different first (`hypocenter.analysis.contrast.contrast`)."""
+        """Return a row per attribute and value, the most different first (`hypocenter.analysis.contrast.contrast`).
+
+        Of a side with more than 100,000 spans about as many, drawn by chance, are compared.
+        """
         from .analysis.contrast import contrast
 
-        return contrast(self.latency.spans, self.inside)
+        # Attributes are most of a span: they are read a batch at a time, and kept of as many as the comparison needs.
+        shares = [min(1.0, _COMPARED / size) for size in self.sizes]
+        kept, sides = [], []
+        # By chance, since traffic may come in a rhythm; the same spans each time.
+        draw = np.random.default_rng(0)
+        for batch in self.latency.spans.batches():
+            table = pa.Table.from_batches([batch])
+            inside = self._inside(_narrowed(table.select(_NARROW)))
+            chosen = draw.random(len(inside)) < np.where(inside, *shares)
+            kept.append(table.filter(pa.array(chosen)))
+            sides.append(inside[chosen])
+        return contrast(pa.concat_tables(kept), np.concatenate(sides))
+
+    def _inside(self, spans: pd.DataFrame) -> np.ndarray:
+        start, took = spans.start_ns.to_numpy(), spans.duration_ns.to_numpy() / 1e9
+        inside = (start >= self.region.since_ns) & (start < self.region.until_ns)
+        inside &= (took >= self.region.shortest_s) & (took < self.region.longest_s)
+        if self.error is not None:
+            inside &= spans.is_error.to_numpy() == self.error
+        return inside
 
     def figure(self) -> go.Figure:
         """Return the most different attributes as bars, inside beside outside."""
@@ -154,4 +191,9 @@ class Contrast(_Shown):
         return latency_heatmap(self.latency.to_frame(), self.region)
 
     def __repr__(self) -> str:
-        return f"<{int(self.inside.sum()):,} spans inside a region, {int((~self.inside).sum()):,} outside>"
+        return f"<{self.sizes[0]:,} spans inside a region, {self.sizes[1]:,} outside>"
+
+
+def _narrowed(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas()
+    return frame.assign(is_error=frame.pop("status") == STATUS_ERROR)

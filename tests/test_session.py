@@ -271,16 +271,27 @@ def test_flame_lays_traces_over_each_other(session: hc.Session) -> None:
 def test_region_of_the_latency_heatmap_is_told_by_what_its_spans_share(session: hc.Session) -> None:
     latency = session.latency(service="payment")
     region = latency.select(since=ALERT, longer_than_s=0.2)
-    inside = int(region.inside.sum())
-    assert repr(region) == f"<{inside} spans inside a region, {960 - inside} outside>"
-    assert 0 < inside < 960
-    first = region.to_frame().iloc[0]
-    assert first.inside == 1.0 > first.outside
+    inside, outside = region.sizes
+    assert repr(region) == f"<{inside} spans inside a region, {outside} outside>"
+    assert inside + outside == 960 and 0 < inside < 960
+    told = region.to_frame()
+    assert told.iloc[0].inside == 1.0 > told.iloc[0].outside
     assert len(region.figure().data) == 2 and len(region.heatmap().layout.shapes) == 1
     with pytest.raises(CaseError, match="no span lies inside the region"):
         latency.select(longer_than_s=3600)
     with pytest.raises(SourceError, match=r"no span of nobody in .*session.services"):
         session.latency(service="nobody")
+
+
+def test_a_sample_of_many_spans_tells_the_same(session: hc.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    region = session.latency(service="payment").select(since=ALERT, longer_than_s=0.2)
+    whole = region.to_frame()
+    monkeypatch.setattr("hypocenter.views._COMPARED", 50)
+    sampled = region.to_frame()
+    assert sampled.n_inside.max() + sampled.n_outside.max() < 250 < sum(region.sizes)
+    both = whole.merge(sampled, on=["attribute", "value"])
+    assert (both.inside_x - both.inside_y).abs().max() < 0.2
+    assert (both.outside_x - both.outside_y).abs().max() < 0.2
 
 
 def test_every_answer_draws_itself(session: hc.Session, incident: RankedIncident) -> None:
