@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -17,29 +16,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from hypocenter.errors import DecodeError
 
 from ..batch import Batch, Tally
-from . import arrow, logs, metrics, spans
+from ..garbage import collection_paused
+from . import arrow, json_arrow, logs, metrics, spans
 from .any_value import Malformed
 from .json_view import view_of
+from .nested import Undecided
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
+_SPACE: Final = b" \t\r\n"
+_LARGE_BYTES: Final = 64 * 1024  # of OTLP/JSON: below, the fast route takes longer to begin than the plain one to end
 REQUESTS: Final[dict[str, Any]] = {
     "traces": ExportTraceServiceRequest,
     "metrics": ExportMetricsServiceRequest,
     "logs": ExportLogsServiceRequest,
 }
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Pause the search for cycles: requests have none, and it would take most of the time among their objects."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def decode_traces(payload: bytes, content_type: str = PROTOBUF, source: str = "otlp") -> Batch:
@@ -67,11 +58,15 @@ def decode(signal: str, payload: bytes, content_type: str = PROTOBUF, source: st
     if encoding == PROTOBUF:
         return decode_protobuf(signal, [payload], source)
     if encoding == JSON:
+        if signal == "traces" and len(payload) >= _LARGE_BYTES:
+            batch = decode_json_traces([payload.strip(_SPACE)], source)
+            if batch is not None:
+                return batch
         return decode_json(signal, [parsed(payload, source)], source)
     raise DecodeError(source, "content type", f"expected {PROTOBUF} or {JSON}, got {content_type[:100]!r}")
 
 
-@_collection_paused()
+@collection_paused()
 def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str, *, route: str | None = None) -> Batch:
     """Return the tables of several serialized requests of one signal, as one batch; one broken payload fails all.
 
@@ -80,21 +75,36 @@ def decode_protobuf(signal: str, payloads: Sequence[bytes], source: str, *, rout
 
     def tables(tally: Tally) -> dict[str, pa.Table]:
         if signal == "traces" and (route == "ptars" or (route is None and arrow.is_available())):
-            with suppress(arrow.Undecided):
+            with suppress(Undecided):
                 return {"spans": spans.finish(arrow.gather(payloads), source, tally)}
         return _tables(signal, map(REQUESTS[signal].FromString, payloads), source, tally)
 
     return _guarded(tables, source)
 
 
-@_collection_paused()
+@collection_paused()
 def decode_json(signal: str, requests: Sequence[object], source: str) -> Batch:
     """Return the tables of several parsed OTLP/JSON requests of one signal, as one batch; a broken one fails all."""
     view = view_of(REQUESTS[signal].DESCRIPTOR)
     return _guarded(lambda tally: _tables(signal, map(view, requests), source, tally), source)
 
 
-@_collection_paused()
+def decode_json_traces(texts: Sequence[bytes], source: str) -> Batch | None:
+    """Return the spans of several OTLP/JSON requests as `decode_json` does of their parsed values, but far faster.
+
+    None where `decode_json` has the last word: for requests that are broken, or written in a way that is not usual.
+    """
+    if not all(map(json_arrow.is_trace_request, texts)):
+        return None
+    tally = Tally()
+    try:
+        table = spans.finish(json_arrow.gather(texts), source, tally)
+    except (Undecided, Malformed):
+        return None
+    return Batch({"spans": table} if table.num_rows else {}, tally)
+
+
+@collection_paused()
 def parsed(payload: bytes, source: str) -> object:
     """Return the parsed JSON of ``payload``; raises DecodeError."""
     try:

@@ -10,8 +10,10 @@ from typing import Final
 import orjson
 
 from ..batch import Batch, Tally, concat
+from ..garbage import collection_paused
 from ..otlp.batches import decode_each, evened
-from ..otlp.decode import decode_json
+from ..otlp.decode import decode_json, decode_json_traces
+from ..otlp.json_arrow import is_trace_request
 from ..source import Source
 
 NAME: Final = "otlp-json"
@@ -27,6 +29,7 @@ MAX_LINE_BYTES: Final = 256 * 2**20
 _CHUNK_BYTES: Final = 8 * 2**20  # parsed JSON takes about ten times its text
 _BOM: Final = b"\xef\xbb\xbf"
 _FIRST_KEY: Final = re.compile(rb'\s*\[?\s*\{\s*"resource(?:_?[sS]pans|_?[mM]etrics|_?[lL]ogs)"\s*:')
+_Document = tuple[str, bytes]  # its place and its text
 _Request = tuple[str, object]  # its place and its parsed JSON
 
 
@@ -55,22 +58,16 @@ def read(source: Source) -> Iterator[Batch]:
 
 
 def _chunks(source: Source) -> Iterator[Batch]:
+    documents: list[_Document] = []
     tally = Tally()
-    requests: list[_Request] = []
     size = 0
     for line_number, text in _documents(source, tally):
-        place = f"{source.name}: line {line_number}"
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            tally.drop("line that is not JSON", f"{place}: {error.msg}")
-            continue
-        requests += [(place, item) for item in (value if isinstance(value, list) else [value])]
+        documents.append((f"{source.name}: line {line_number}", text))
         size += len(text)
         if size >= _CHUNK_BYTES:
-            yield _decoded(requests, source.name, tally)
-            tally, requests, size = Tally(), [], 0
-    yield _decoded(requests, source.name, tally)
+            yield _decoded(documents, source.name, tally)
+            tally, documents, size = Tally(), [], 0
+    yield _decoded(documents, source.name, tally)
 
 
 def _documents(source: Source, tally: Tally) -> Iterator[tuple[int, bytes]]:
@@ -124,17 +121,43 @@ def _is_pretty_printed(head: bytes) -> bool:
     return False
 
 
-def _decoded(requests: Sequence[_Request], name: str, tally: Tally) -> Batch:
-    by_signal: dict[str, list[_Request]] = {}
+def _decoded(documents: Sequence[_Document], name: str, tally: Tally) -> Batch:
+    """Return what the documents hold: traces by the fast route if it decides them all, else all by the plain one."""
+    spans, others = None, documents
+    if traces := [text for _, text in documents if is_trace_request(text)]:
+        spans = decode_json_traces(traces, name)
+    if spans is not None:
+        others = [document for document in documents if not is_trace_request(document[1])]
+    by_signal, found = _by_signal(others)
+    if spans is not None and "traces" in by_signal:  # their rows stand among those of the others
+        spans = None
+        by_signal, found = _by_signal(documents)
+    tally.add(found)
+    parts = [
+        part
+        for signal, requests in by_signal.items()
+        for part in decode_each(partial(decode_json, signal, source=name), requests, tally)
+    ]
+    return concat([Batch({}, tally), *([] if spans is None else [spans]), *parts])
+
+
+@collection_paused()
+def _by_signal(documents: Sequence[_Document]) -> tuple[dict[str, list[_Request]], Tally]:
+    """Return the parsed requests of each signal, traces first, and what was dropped for being none."""
+    tally = Tally()
+    requests: list[_Request] = []
+    for place, text in documents:
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            tally.drop("line that is not JSON", f"{place}: {error.msg}")
+            continue
+        requests += [(place, item) for item in (value if isinstance(value, list) else [value])]
+    by_signal: dict[str, list[_Request]] = {signal: [] for signal in ("traces", "metrics", "logs")}
     for place, value in requests:
-        signals = dict.fromkeys(SIGNALS[key] for key in value if key in SIGNALS) if isinstance(value, dict) else {}
+        signals = {SIGNALS[key] for key in value if key in SIGNALS} if isinstance(value, dict) else set()
         if not signals:
             tally.drop("JSON value that is no OTLP request", place)
         for signal in signals:
-            by_signal.setdefault(signal, []).append((place, value))
-    parts = [
-        part
-        for signal, found in by_signal.items()
-        for part in decode_each(partial(decode_json, signal, source=name), found, tally)
-    ]
-    return concat([Batch({}, tally), *parts])
+            by_signal[signal].append((place, value))
+    return {signal: found for signal, found in by_signal.items() if found}, tally
