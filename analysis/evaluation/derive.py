@@ -15,10 +15,13 @@ from ...tracer.batch import Batch
 from ...tracer.schema import TIME_COLUMN
 from ..case import Case, Symptom
 from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS
-from .cases import Derive, LabelledCase
+from .cases import CaseReader, Derive, LabelledCase
 
 # Where in the middle of a quiet recording a false alarm is raised; before it must be enough to compare with.
 _ALARMS = (0.3, 0.4, 0.5, 0.6, 0.7)
+# A longer one has room for as many that do not overlap, up to so many.
+_MOST_ALARMS = 20
+_WINDOW_NS = EARLIEST_NS + BASELINE_NS + LATEST_NS + INCIDENT_NS
 _MODALITIES = {"traces": ("spans",), "metrics": ("series", "points"), "logs": ("logs",), "events": ("events",)}
 
 
@@ -86,11 +89,12 @@ def _others(table: pa.Table, service: str) -> pa.Table:
 def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
     """Yield cases without a fault: false alarms in quiet recordings, and in what precedes a fault.
 
-    Each distinct baseline recording gives five; what of it is far from the alarm is its baseline. A case with traces
-    and no baseline gives one, halfway between the beginning of its telemetry and its fault, unless it is a window
-    without a fault itself. Where only what precedes the alarm can serve as a baseline, it is harder than a case is.
+    Each distinct baseline recording gives five, or up to twenty if it has room for so many hours; what of it is far
+    from the alarm is its baseline. A case with traces and no baseline gives one, halfway between the beginning of its
+    telemetry and its fault, unless it is a window without a fault itself. Where only what precedes the alarm can serve
+    as a baseline, it is harder than a case is. Recordings are read once for their length.
     """
-    seen = set()
+    reader, seen = CaseReader(), set()
     for case in labelled:
         files = {role: paths for role, paths in case.files("baseline").items() if paths}
         if not files:
@@ -101,8 +105,15 @@ def quiet_cases(labelled: Sequence[LabelledCase]) -> Iterator[LabelledCase]:
         if key in seen:
             continue
         seen.add(key)
-        for share in _ALARMS:
+        for share in _alarms(reader.read(replace(case, derive=None)).baseline):
             yield _quiet(case, f"quiet-{len(seen)}-{share:.0%}", partial(_false_alarm, share=share))
+
+
+def _alarms(recording: Batch) -> Sequence[float]:
+    """Return after which shares of a quiet recording an alarm is raised."""
+    first_ns, last_ns = _bounds(recording)
+    n = min((last_ns - first_ns) // _WINDOW_NS, _MOST_ALARMS)
+    return _ALARMS if n <= len(_ALARMS) else [(i + 0.5) / n for i in range(n)]
 
 
 def _quiet(case: LabelledCase, name: str, derive: Derive) -> LabelledCase:

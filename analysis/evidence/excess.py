@@ -15,12 +15,13 @@ import numpy as np
 from ..onset import Split
 from ..request_metrics import ERRORS, LATENCY, REQUESTS
 from .finding import Told
-from .series import CLIENT_SIDE, Series, baseline_of, median, spread_of
+from .series import CLIENT_SIDE, Series, baseline_of, median, quantiles, spread_of
 
 _NATS = 6.0  # of a node that explains the whole excess
 _NOISE = 3.0
 # The noise of a baseline has a floor of 1 % of it, 10 % while fewer than five values are known.
 _SURE, _UNSURE, _FEW = 0.01, 0.1, 5
+_FAR, _FAR_SIGMAS = 0.95, 1.96
 _PREFERRED = ("average", "mean", "avg", "p50", "50", "p90", "90", "p95", "95", "p99", "99")
 
 
@@ -133,7 +134,7 @@ class Excess:
         parts = [past, now[:, series.before(split)]]
         n = np.stack([np.isfinite(part).sum(axis=1) for part in parts]).astype(float)
         centre = np.stack([median(part) for part in parts])
-        spread = np.stack([spread_of(part, c) for part, c in zip(parts, centre, strict=True)])
+        spread = np.stack([_spread(part, c) for part, c in zip(parts, centre, strict=True)])
         few = n.sum(axis=0) < _FEW
         floor = np.where(few, _UNSURE, _SURE) * np.nan_to_num(np.nanmax(np.abs(np.nan_to_num(centre)), axis=0))
         base, noise = baseline_of(n, centre, spread, floor)
@@ -195,6 +196,12 @@ def _rows(raw: np.ndarray, index: np.ndarray) -> np.ndarray:
     found = np.full((len(index), raw.shape[1]), np.nan)
     found[index >= 0] = raw[index[index >= 0]]
     return found
+
+
+def _spread(values: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the robust standard deviation, larger where one step in twenty lies far out: a mean feels it."""
+    far = quantiles(np.abs(values - centre[:, None]), _FAR)[0] / _FAR_SIGMAS
+    return np.fmax(spread_of(values, centre), far)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

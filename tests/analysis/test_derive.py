@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from hypocenter.analysis.case import Case
 from hypocenter.analysis.evaluation.calibration import calibrate
-from hypocenter.analysis.evaluation.cases import LabelledCase
+from hypocenter.analysis.evaluation.cases import CaseReader, LabelledCase
 from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, uninstrumented, without
 from hypocenter.analysis.evaluation.runner import Prediction
 from hypocenter.analysis.ranking import Candidate, Ranking
 from hypocenter.tracer.batch import Batch, table_of
-from hypocenter.tracer.schema import LOGS, SIGNALS, SPANS
+from hypocenter.tracer.schema import LOGS, POINTS, SERIES, SPANS
 
 
 def spans(n: int, service: str = "web") -> pa.Table:
@@ -34,6 +35,25 @@ CASE = Case(
 def labelled(name: str = "c", answers: frozenset[str] | None = frozenset({"web"})) -> LabelledCase:
     inputs = {"inject_time_epoch_s": 1, "paths": {}, "baseline": {"traces": ["quiet.csv"]}}
     return LabelledCase(name, "shop", "cpu", answers, inputs, Path())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Hold a quiet recording of 101 spans in a microsecond, and one of eleven hourly points."""
+    hour_ns = 3600 * 10**9
+    series = dict.fromkeys(SERIES.names) | {"series_id": "s", "name": "x", "kind": "gauge", "source": "test"}
+    points = {"series_id": "s", "time_ns": [i * hour_ns for i in range(11)], "value": 1.0}
+    pq.write_table(spans(101), tmp_path / "quiet.parquet")
+    pq.write_table(pa.Table.from_pylist([series], SERIES), tmp_path / "series.parquet")
+    pq.write_table(table_of(POINTS, points, 11), tmp_path / "points.parquet")
+    return tmp_path
+
+
+def with_baseline(folder: Path, name: str, baseline: dict[str, list[str]]) -> LabelledCase:
+    return replace(labelled(name), inputs={"inject_time_epoch_s": 1, "paths": {}, "baseline": baseline}, root=folder)
+
+
+QUIET = {"traces": ["quiet.parquet"]}
 
 
 def test_modality_is_taken_from_incident_and_baseline() -> None:
@@ -60,24 +80,22 @@ def test_dropped_spans_are_the_same_in_every_case_and_about_the_share() -> None:
     assert drop_spans(0.3, seed=1)(CASE).telemetry.table("spans").num_rows != lost.num_rows
 
 
-def test_each_quiet_recording_gives_five_windows_that_carry_no_fault() -> None:
-    found = list(quiet_cases([labelled("a"), labelled("b")]))
+def test_each_quiet_recording_gives_five_windows_that_carry_no_fault(folder: Path) -> None:
+    found = list(quiet_cases([with_baseline(folder, name, QUIET) for name in "ab"]))
     assert [(c.name, c.answers) for c in found] == [(f"quiet-1-{s}%", frozenset()) for s in (30, 40, 50, 60, 70)]
     assert found[1].derive is not None
     made = found[1].derive(CASE)
     assert (made.alert_ns, made.telemetry, made.baseline.rows) == (400, CASE.baseline, 0)
 
 
-def test_a_long_quiet_recording_is_the_baseline_of_its_own_false_alarms() -> None:
+def test_long_quiet_recording_gives_a_window_an_hour_and_is_the_baseline_of_each(folder: Path) -> None:
     hour_ns = 3600 * 10**9
-    points = table_of(
-        SIGNALS["points"], {"series_id": "s", "time_ns": [i * hour_ns for i in range(11)], "value": 1.0}, 11
-    )
-    (alarm, *_) = quiet_cases([labelled()])
-    assert alarm.derive is not None
-    made = alarm.derive(replace(CASE, baseline=Batch({"points": points})))
-    near, far = (part.table("points")["time_ns"].to_numpy() // hour_ns for part in (made.telemetry, made.baseline))
-    assert (made.alert_ns, near.tolist(), far.tolist()) == (3 * hour_ns, [3], [0, 1, 2, 4, 5, 6, 7, 8, 9, 10])
+    files = {"metrics": ["series.parquet", "points.parquet"]}
+    found = list(quiet_cases([with_baseline(folder, "a", files)]))
+    assert [c.name for c in found] == [f"quiet-1-{5 + 10 * i}%" for i in range(10)]
+    made = CaseReader().read(found[3])
+    near, far = (part.table("points")["time_ns"].to_numpy() / hour_ns for part in (made.telemetry, made.baseline))
+    assert (made.alert_ns / hour_ns, near.tolist(), far.tolist()) == (3.5, [3], [0, 1, 2, 4, 5, 6, 7, 8, 9, 10])
 
 
 def test_what_precedes_a_fault_is_a_quiet_window_where_there_is_no_quiet_recording() -> None:
@@ -97,8 +115,8 @@ def test_what_precedes_a_fault_is_a_quiet_window_where_there_is_no_quiet_recordi
     assert made.telemetry.table("logs").equals(CASE.telemetry.table("logs"))
 
 
-def test_changes_come_after_what_a_case_is_derived_by() -> None:
-    (quiet, *_) = quiet_cases([labelled()])
+def test_changes_come_after_what_a_case_is_derived_by(folder: Path) -> None:
+    (quiet, *_) = quiet_cases([with_baseline(folder, "a", QUIET)])
     changed = derived(quiet, [without("traces")])
     assert changed.derive is not None
     assert (changed.derive(CASE).telemetry.rows, changed.derive(CASE).alert_ns) == (0, 300)

@@ -11,6 +11,7 @@ from hypocenter.analysis.case import Case, Symptom
 from hypocenter.analysis.evidence.series import role_of
 from hypocenter.analysis.hypocenter import Hypocenter
 from hypocenter.analysis.ranking import Ranking
+from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.layouts import read_case_files
 
 ALERT_S = 1_700_000_000
@@ -81,6 +82,29 @@ def test_slow_callee_is_found_along_the_graph_and_its_caller_is_explained(tmp_pa
     assert (ranking.outcome, ranking.candidates[0].service) == ("ranked", "cart")
     assert ranking.candidates[0].path == ("cart", "web")
     assert ranking.candidates[0].evidence_for[0].kind == "excess"
+
+
+def test_failures_that_a_quiet_recording_shows_now_and_then_are_no_excess(tmp_path: Path) -> None:
+    def recording(name: str, end_s: int, errors: np.ndarray) -> Batch:
+        n = len(errors)
+        values: dict[str, np.ndarray] = {"time": np.arange(end_s - 60 * n, end_s, 60)}
+        for service in SERVICES:
+            values[f"{service}_workload"] = np.full(n, 100.0)
+            values[f"{service}_error"] = errors if service == "cart" else np.zeros(n)
+        pd.DataFrame(values).to_csv(tmp_path / name, index=False)
+        return read_case_files({"metrics": [tmp_path / name]})
+
+    quiet = np.where(np.arange(600) % 16 == 0, 4.0, 0.0)
+    calls = nx.DiGraph([("web", "cart"), ("web", "pay")])
+
+    def outcome(now: list[float]) -> tuple[str, str]:
+        incident = recording("incident.csv", ALERT_S + 300, np.array([0.0] * 10 + now))
+        baseline = recording("quiet.csv", ALERT_S - 86_400, quiet)
+        ranking = Hypocenter().rank(Case(incident, ALERT_S * 10**9, baseline, topology=calls))
+        return ranking.outcome, ranking.candidates[0].service
+
+    assert outcome([4.0, 0.0, 4.0, 0.0, 0.0])[0] == "no-origin"
+    assert outcome([40.0, 40.0, 40.0, 40.0, 40.0]) == ("ranked", "cart")
 
 
 def test_errors_from_nothing_are_found_without_a_graph(tmp_path: Path) -> None:
