@@ -18,7 +18,7 @@ def run(spans: int = 10_000_000, trace_spans: int = 5_000, services: int = 1_000
     """Return seconds and peak memory of each, from opening to the figure as JSON, every one in a fresh process.
 
     The first figure is the service map of a store of ``spans``: cold, when everything has to be linked first, and warm,
-    from the rollups that upkeep or an earlier question left. The report is of a recorded incident, ranking included.
+    from the rollups that upkeep or an earlier question left. Four questions go through every span of it. The report is of a recorded incident, ranking included.
     """
     figures: dict[str, Any] = {"spans": spans}
     with temporary_store(spans) as store:
@@ -27,6 +27,8 @@ def run(spans: int = 10_000_000, trace_spans: int = 5_000, services: int = 1_000
         figures["first figure, warm"] = _figures(
             min((measure(first_figure, path=path) for _ in range(2)), key=_seconds)
         )
+        for question in ("services", "longest traces", "spans that failed", "latency of a service"):
+            figures[question] = _figures(measure(answer, path=path, question=question))
     with temporary_store(min(spans, _MAP_SPANS), services=services) as store:
         path = str(store.path)
         measure(first_figure, path=path)
@@ -51,6 +53,24 @@ def first_figure(path: str) -> str:
     graph = hc.open(path).graph()
     drawn = graph.figure().to_json()
     return f"{len(graph.nodes):,} nodes, {len(graph.edges):,} edges, {len(drawn):,} bytes"
+
+
+def answer(path: str, question: str) -> str:
+    """Ask a store one of the questions that go through all of its spans; return the size of the answer."""
+    import hypocenter as hc
+
+    session = hc.open(path)
+    if question == "services":
+        return f"{len(session.services()):,} services"
+    if question == "longest traces":
+        return f"{len(session.traces(error=True)):,} traces"
+    if question == "spans that failed":
+        failed = session.spans(error=True)
+        return f"{len(failed):,} spans, {len(failed.head()):,} shown"
+    latency = session.latency(service=str(session.services().spans.idxmax()))
+    told = latency.select(longer_than_s=float(latency.to_frame().duration_ns.quantile(0.9)) / 1e9)
+    drawn = len(latency.figure().to_json())
+    return f"{sum(told.sizes):,} spans, {len(told.to_frame()):,} values compared, {drawn:,} bytes"
 
 
 def waterfall(spans: int) -> str:

@@ -13,9 +13,13 @@ def test_every_figure_is_drawn_and_measured() -> None:
     assert list(figures)[1:] == [
         "first figure, cold",
         "first figure, warm",
+        "services",
+        "longest traces",
+        "spans that failed",
+        "latency of a service",
         "map of 30 services",
         "waterfall of 400 spans",
         "report of an incident",
     ]
     assert figures["waterfall of 400 spans"]["result"].startswith("200 of 400 spans")
-    assert [figures[name]["seconds"] > 0 for name in list(figures)[1:]] == [True] * 5
+    assert [figures[name]["seconds"] > 0 for name in list(figures)[1:]] == [True] * 9
