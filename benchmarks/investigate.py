@@ -18,7 +18,8 @@ def run(spans: int = 10_000_000, trace_spans: int = 5_000, services: int = 1_000
     """Return seconds and peak memory of each, from opening to the figure as JSON, every one in a fresh process.
 
     The first figure is the service map of a store of ``spans``: cold, when everything has to be linked first, and warm,
-    from the rollups that upkeep or an earlier question left. Four questions go through every span of it. The report is of a recorded incident, ranking included.
+    from the rollups that upkeep or an earlier question left. Four questions go through every span of it. The report is
+    of a recorded incident, ranking included.
     """
     figures: dict[str, Any] = {"spans": spans}
     with temporary_store(spans) as store:
