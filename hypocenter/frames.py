@@ -69,7 +69,7 @@ class Traces(Table):
             "duration_ns": (self.duration_s * 1e9).round().astype("int64"),
             "is_error": self.errors > 0,
         }
-        return latency_heatmap(pd.DataFrame(rows), title=f"{len(self):,} traces")
+        return latency_heatmap(pd.DataFrame(rows), title=f"{len(self):,} traces", what="traces")
 
 
 class Metrics(Table):
@@ -92,14 +92,15 @@ class Metrics(Table):
 
         frame = pd.DataFrame(self)
         split = pd.Timestamp(onset_ns, tz="UTC") if onset_ns is not None else None
-        moved = _moved(frame, split)
+        # How Prometheus fared when it scraped is no measure of who was scraped.
+        moved = _moved(frame.loc[:, ~frame.columns.get_level_values(0).str.startswith("scrape_")], split)
         found = []
         for name, ranked in sorted(
             moved.groupby(level=0, sort=False), key=lambda item: (-float(item[1].max()), str(item[0]))
         )[:_MOST_PANELS]:
             columns = list(ranked.sort_values(ascending=False, kind="stable").index[:_MOST_LINES])
             lines = frame[columns].copy()
-            lines.columns = [" ".join(str(part) for part in column[1:] if isinstance(part, str)) for column in columns]
+            lines.columns = _told_apart(columns)
             quiet = lines.iloc[:, 0] if split is None else lines.iloc[:, 0][lines.index < split]
             known = quiet.dropna()
             band = tuple(float(q) for q in known.quantile(_BAND)) if split is not None and len(known) > 4 else None
@@ -143,6 +144,13 @@ class States(Table):
         """Return the states as bars, with the events on them."""
         self._needs("object", "state", "start", "end", "is_bad")
         return _states(pd.DataFrame(self), None if events is None else events.told(), marks)
+
+
+def _told_apart(columns: list[tuple[Any, ...]]) -> list[str]:
+    """Return what tells the series of one metric apart: service or pod, both where it takes both."""
+    parts = [part for part in zip(*columns, strict=True) if len(set(part)) > 1]
+    found = [" ".join(str(text) for text in told if isinstance(text, str)) for told in zip(*parts, strict=True)]
+    return found or [" ".join(str(part) for part in column[1:] if isinstance(part, str)) for column in columns]
 
 
 def _states(states: pd.DataFrame | None, events: pd.DataFrame | None = None, marks: Marks | None = None) -> go.Figure:

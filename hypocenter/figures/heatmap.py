@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import NORMAL, SUSPECT, at, blank, nothing, plain, seconds
+from .look import NORMAL, SUSPECT, at, blank, is_dark, nothing, plain, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +27,10 @@ class Region:
     longest_s: float = float("inf")
 
 
-def latency_heatmap(spans: pd.DataFrame, region: Region | None = None, title: str | None = None) -> go.Figure:
-    """Return how many spans took how long when: time to the right, duration upwards on a log scale, darker is more.
+def latency_heatmap(
+    spans: pd.DataFrame, region: Region | None = None, title: str | None = None, what: str = "spans"
+) -> go.Figure:
+    """Return how many took how long when: time to the right, duration upwards on a log scale, the stronger the more.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def latency_heatmap(spans: pd.DataFrame, region: Region | None = None, title: st
         A row a span: ``start_ns``, ``duration_ns``, ``is_error``. A bar on top of the map tells the errors of a column.
     region
         Drawn as a rectangle.
+    what
+        What a row is, for the scale.
     """
     figure = blank(430)
     if not len(spans):
@@ -58,9 +62,10 @@ def latency_heatmap(spans: pd.DataFrame, region: Region | None = None, title: st
         z=np.where(count > 0, np.log10(np.maximum(count, 1)), np.nan),
         customdata=np.dstack([count, np.array(words)[:, None].repeat(count.shape[1], axis=1)]),
         colorscale="Cividis",
-        reversescale=True,
-        hovertemplate="%{x|%H:%M:%S}: %{customdata[0]} spans of %{customdata[1]}<extra></extra>",
-        colorbar=_counts(count.max()),
+        # What is many stands out from the paper, what is few is near to it.
+        reversescale=not is_dark(),
+        hovertemplate="%{x|%H:%M:%S}: %{customdata[0]} " + what + " of %{customdata[1]}<extra></extra>",
+        colorbar=_counts(int(count.max()), what),
     )
     figure.update_yaxes(type="log", title={"text": "duration"}, **_ticks(rows[0], rows[-1]))
     if failed.any():
@@ -87,10 +92,10 @@ def latency_heatmap(spans: pd.DataFrame, region: Region | None = None, title: st
     return figure.update_layout(dragmode="select", showlegend=False)
 
 
-def _counts(most: float) -> dict[str, object]:
-    decades = range(int(np.log10(max(most, 1))) + 1)
-    ticks = {"tickvals": list(decades), "ticktext": [f"{10**d:,}" for d in decades]}
-    return {"title": {"text": "spans", "side": "right"}, "thickness": 12, **ticks}
+def _counts(most: int, what: str) -> dict[str, object]:
+    numbers = sorted({*(10**d for d in range(len(str(max(most, 1))))), max(most, 1)})
+    ticks = {"tickvals": list(np.log10(numbers)), "ticktext": [f"{n:,}" for n in numbers]}
+    return {"title": {"text": what, "side": "right"}, "thickness": 12, **ticks}
 
 
 def _ticks(low: float, high: float) -> dict[str, object]:

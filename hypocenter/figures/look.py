@@ -25,12 +25,19 @@ _BLANKS = "\N{NO-BREAK SPACE}"
 LABEL_LENGTH = 32
 
 
+def is_dark() -> bool:
+    """Whether figures are dark, as the user's plotly is (``plotly.io.templates.default``)."""
+    import plotly.io as pio
+
+    return "dark" in str(pio.templates.default)
+
+
 def blank(height_px: int) -> go.Figure:
-    """Return an empty figure in the look: dark where the user's plotly is (``plotly.io.templates.default``)."""
+    """Return an empty figure in the look, light or dark."""
     import plotly.graph_objects as go
     import plotly.io as pio
 
-    name = DARK if "dark" in str(pio.templates.default) else LIGHT
+    name = DARK if is_dark() else LIGHT
     if name not in pio.templates:
         for known in _SHEETS:
             pio.templates[known] = _template(known)

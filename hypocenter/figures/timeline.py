@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _ROW_PX, _CHROME_PX = 130, 70
+_PLOT_PX, _NAME_PX = 80, 13  # of a row, about: what its lines have, and what a name takes
 _DASHES = {"onset": "solid", "alert": "dash", "first symptom": "dash"}
 
 
@@ -61,8 +62,8 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
                 row=row,
                 col=1,
             )
-            if len(panel.frame.columns) > 1:
-                _name_line(figure, panel.frame[name], row, below=number > 0)
+        if len(panel.frame.columns) > 1:
+            _name_lines(figure, panel.frame, row)
         if panel.band is not None:
             low, high = panel.band
             figure.add_hrect(y0=low, y1=high, fillcolor=BAND, line_width=0, layer="below", row=row, col=1)
@@ -96,17 +97,23 @@ def _scale(panel: Panel) -> dict[str, Any]:
     return {"rangemode": "tozero", "tickformat": "~s" if highest >= 10_000 else "~g"}
 
 
-def _name_line(figure: go.Figure, line: pd.Series, row: int, *, below: bool) -> None:
-    """Write the line's name at its last known point: a legend would be far from what it names."""
-    known = line.dropna()
-    if len(known):
+def _name_lines(figure: go.Figure, lines: pd.DataFrame, row: int) -> None:
+    """Write each line's name at its last known point, clear of the others: a legend would be far from what it names."""
+    highest = max(float(np.nanmax(lines.to_numpy(dtype=float), initial=0.0)), 1e-12)
+    last = {name: line.dropna() for name, line in lines.items()}
+    ends = sorted((float(line.iloc[-1]), number, line) for number, line in enumerate(last.values()) if len(line))
+    free_px = -_NAME_PX
+    for value, _, line in ends:
+        place_px = _PLOT_PX * value / highest
+        free_px = max(place_px, free_px + _NAME_PX)
         figure.add_annotation(
-            x=known.index[-1].floor("us"),
-            y=float(known.iloc[-1]),
+            x=line.index[-1].floor("us"),
+            y=value,
+            yshift=free_px - place_px,
             text=plain(line.name),
             showarrow=False,
             xanchor="right",
-            yanchor="top" if below else "bottom",
+            yanchor="bottom",
             font_size=11,
             row=row,
             col=1,

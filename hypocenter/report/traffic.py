@@ -224,7 +224,9 @@ def _moved(case: Case, service: str, onset_ns: int) -> list[tuple[int, np.ndarra
         return []
     is_since = (metrics.time_ns >= max(onset_ns, window[0])) & (metrics.time_ns < window[1])
     is_before = (metrics.time_ns < onset_ns) | (metrics.time_ns >= window[1])
-    rows = np.flatnonzero((metrics.series.service == service).to_numpy())
+    # How Prometheus fared when it scraped is no measure of who was scraped.
+    own = (metrics.series.service == service) & ~metrics.series.name.str.startswith("scrape_")
+    rows = np.flatnonzero(own.to_numpy())
     values = [(int(r), metrics.values[r][is_before], metrics.values[r][is_since]) for r in rows]
     shifted = sorted(((_spreads(v[1], v[2]), v) for v in values), key=lambda pair: (-pair[0], pair[1][0]))
     return [v for shift, v in shifted[:_MOVED_METRICS] if shift >= _MOVED_SPREADS]
