@@ -73,7 +73,7 @@ class Traces(Table):
 
 
 class Metrics(Table):
-    """A row per step (UTC), a column per series (name, service, pod)."""
+    """A row per step (UTC), a column per series (name, service, pod, labels)."""
 
     def figure(self, onset: Moment | None = None, marks: Marks | None = None) -> go.Figure:
         """Return the series as panels, one a metric: at most 8 metrics and 6 series of each, those that moved most.

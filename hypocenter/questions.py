@@ -118,9 +118,10 @@ def flame(store: Store, window: Window, where: str | None = None, limit: int = 2
 def metrics(
     store: Store, window: Window, names: str | Iterable[str] | None = None, service: str | None = None
 ) -> pd.DataFrame:
-    """Return samples on a common clock: a row per step (UTC), a column per series (name, service, pod).
+    """Return samples on a common clock: a row per step (UTC), a column per series (name, service, pod, labels).
 
-    Counters are increases per step; NaN is unknown. ``names`` are metric names, exactly or with ``*``.
+    ``labels`` are those that tell series of one name, service and pod apart, empty where there is but one. Counters are
+    increases per step; NaN is unknown. ``names`` are metric names, exactly or with ``*``.
 
     Raises
     ------
@@ -145,9 +146,24 @@ def metrics(
     ids = chosen.series_id.tolist()
     points = store.read("points", window, filter=pc.field("series_id").isin(ids))
     told = to_metrics(series, points)
-    columns = pd.MultiIndex.from_frame(told.series[["name", "service", "pod"]])
+    labels = told.series.series_id.map(_labels(chosen))
+    columns = pd.MultiIndex.from_frame(told.series[["name", "service", "pod"]].assign(labels=labels))
     index = pd.DatetimeIndex(_utc(pd.Series(told.time_ns, dtype="int64")), name="time")
     return pd.DataFrame(told.values.T, index=index, columns=columns).sort_index(axis=1)
+
+
+def _labels(series: pd.DataFrame) -> pd.Series:
+    """Return, by series id, the attributes in which series of one name, service and pod differ, as text."""
+    pairs = zip(series.series_id, series.attributes, strict=True)
+    listed = [(name, key, value) for name, held in pairs if held is not None for key, value in held]
+    frame = pd.DataFrame(listed, columns=["series_id", "key", "value"]).drop_duplicates(["series_id", "key"])
+    wide = frame.pivot(index="series_id", columns="key", values="value").reindex(series.series_id)
+    group = series.set_index("series_id")[["name", "service", "pod"]].fillna("").apply(tuple, axis=1)
+    differs = wide.groupby(group).transform("nunique", dropna=False) > 1
+    text = wide.where(differs).apply(
+        lambda row: " ".join(f"{key}={str(value).strip(chr(34))}" for key, value in row.dropna().items()), axis=1
+    )
+    return text.astype(str)
 
 
 def events(store: Store, window: Window) -> pd.DataFrame:

@@ -197,7 +197,9 @@ def test_trace_shows_itself_by_its_id(session: hc.Session) -> None:
 
 def test_metrics_come_as_columns_on_a_common_clock(session: hc.Session) -> None:
     everything = session.metrics()
-    assert everything.columns.names == ["name", "service", "pod"] and str(everything.index.dtype).endswith("UTC]")
+    assert everything.columns.names == ["name", "service", "pod", "labels"] and str(everything.index.dtype).endswith(
+        "UTC]"
+    )
     name = everything.columns[0][0]
     assert list(session.metrics(name, service="payment").columns.get_level_values("name").unique()) == [name]
     assert session.metrics(f"{name[:3]}*").shape[1] >= 1
@@ -340,3 +342,23 @@ def test_open_needs_a_store_or_a_server() -> None:
         hc.open()
     with pytest.raises(SourceError, match=r"127.0.0.1:9"):
         hc.open(prometheus="http://127.0.0.1:9")
+
+
+def test_series_of_one_pod_are_told_apart_by_their_labels(tmp_path: Path) -> None:
+    def listed(route: str, status: str) -> dict[str, object]:
+        labels = [("http.route", f'"{route}"'), ("status", f'"{status}"'), ("host", '"a"')]
+        row = {"name": "requests", "kind": "gauge", "service": "web", "pod": "web-1", "attributes": labels}
+        return row | {"series_id": f"{route} {status}"}
+
+    series = [listed("/", "200"), listed("/cart", "200"), listed("/cart", "500")]
+    samples = [
+        {"series_id": one["series_id"], "time_ns": small.START_NS + s * 10**9, "value": float(s)}
+        for one in series
+        for s in range(0, 50, 5)
+    ]
+    store = Store(tmp_path, create=True)
+    store.append(Batch({"series": small.table("series", series), "points": small.table("points", samples)}))
+    metrics = hc.Session(store).metrics()
+    told = ["http.route=/ status=200", "http.route=/cart status=200", "http.route=/cart status=500"]
+    assert list(metrics.columns.get_level_values("labels")) == told
+    assert [trace.name for trace in metrics.figure().data] == told
