@@ -76,7 +76,7 @@ class DependencyGraph:
         """Return the graph of a store in a window, widened to whole steps of 10 s; None is all that the store holds.
 
         Edges come from spans and, where these have none, from the metrics of service graphs and meshes. ``by`` makes
-        nodes of ``pod``s, or tells services apart by ``version``, ``environment`` or ``cluster``
+        nodes of ``pod``s or of ``operation``s, or tells services apart by ``version``, ``environment`` or ``cluster``
         (`hypocenter.graph.replicas.read_finer`); metrics are left out then. ``coarse`` reads whole hours as one step
         each, and durations of other tables than ``durations_of`` are unknown: long windows take a fraction of the time
         (`hypocenter.graph.cache.rollups`).

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import trees
-from .attempts import Attempts, requests_of, shared
+from .attempts import Attempts, shared
 from .compact import Compact, compact
 from .critical_path import on_path
 from .facts import Facts
@@ -28,16 +28,16 @@ from .trees import Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "
-    "caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns server_duration_ns queue_ns "
-    "critical_ns timeouts caller_requests retries hedges client_error server_error http_4xx http_5xx adjusted_milli "
-    "matched"
+    "caller_operation caller_pod callee_pod start_ns client_start_ns client_duration_ns server_start_ns "
+    "server_duration_ns queue_ns critical_ns timeouts caller_requests retries hedges client_error server_error "
+    "http_4xx http_5xx adjusted_milli matched"
 )
-_UNLINKED = "trace_id span_id service start_ns reason"
+_UNLINKED = "trace_id span_id service request_operation start_ns reason"
 _VISITS = (
     "trace_id span_id parent_span_id service namespace version environment cluster pod instance node operation "
-    "parent_operation parent_service kind given_kind status is_error start_ns duration_ns parent_start_ns "
-    "parent_duration_ns exclusive_ns critical_ns has_parent is_missing_parent is_entry has_remote_child "
-    "has_server_child adjusted_milli peer peer_kind"
+    "parent_operation parent_service request_operation kind given_kind status is_error start_ns duration_ns "
+    "parent_start_ns parent_duration_ns exclusive_ns critical_ns has_parent is_missing_parent is_entry "
+    "has_remote_child has_server_child adjusted_milli peer peer_kind"
 )
 # Which flag tells that a number is known.
 CALL_NUMBERS = {
@@ -45,6 +45,7 @@ CALL_NUMBERS = {
     "client_start_ns": "has_client",
     "client_duration_ns": "has_client",
     "server_row": "has_server",
+    "caller_request": "has_caller",
     "server_start_ns": "has_server",
     "server_duration_ns": "has_server",
     "queue_ns": "is_queued",
@@ -54,7 +55,11 @@ VISIT_NUMBERS = {"parent": "has_parent", "parent_start_ns": "has_parent", "paren
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """``calls``: a row per remote interaction; ``unlinked``: per span without one; ``visits``: per distinct span."""
+    """``calls``: a row per remote interaction; ``unlinked``: per span without one; ``visits``: per distinct span.
+
+    ``request_operation`` of a span, and ``caller_operation`` of a call, is the name of the span by which the service
+    took up the request that it is part of; ``operation`` of a call is the server's, ``client_operation`` the client's.
+    """
 
     calls: pa.Table
     unlinked: pa.Table
@@ -84,17 +89,21 @@ def link(spans: pa.Table) -> Links:
         rows, rules = compact(spans, lambda profiles: Rules.of(partial(run_in, database), profiles))
     found = link_compact(rows, rules)
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
+    names = spans.column("name").combine_chunks()
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
     calls = _with(
         calls,
         trace_id=ids["trace_id"].take(calls.column("row")),
         client_span_id=ids["span_id"].take(calls.column("client_row")),
         server_span_id=ids["span_id"].take(calls.column("server_row")),
+        caller_operation=names.take(calls.column("caller_request")),
     )
     of_parent = {
         f"parent_{name}": visits.column(name).take(visits.column("parent")) for name in ("operation", "service")
     }
+    visits = _with(visits, request_operation=names.take(visits.column("request")))
     visits = _with(visits, **of_parent, **{name: ids[name].take(visits.column("row")) for name in ids})
+    unlinked = _with(unlinked, request_operation=names.take(unlinked.column("request")))
     unlinked = _with(unlinked, **{name: ids[name].take(unlinked.column("row")) for name in ("trace_id", "span_id")})
     return Links(
         _sorted(calls, _CALLS, "trace_id start_ns client_span_id server_span_id caller operation queue_ns"),
@@ -141,6 +150,7 @@ def _calls(spans: Spans, rules: Rules, whole_ns: Ints) -> Facts:
             "row": spans.kept[server],
             "client_row": spans.kept[client],
             "server_row": spans.kept[server],
+            "caller_request": spans.kept[spans.request[client]],
             "start_ns": np.where(has_client, start[client], start[server]),
             "client_start_ns": start[client],
             "client_duration_ns": duration[client],
@@ -163,9 +173,8 @@ def _attempts(spans: Spans, rules: Rules, dims: pa.Table, shape: Ints, client: I
     found = {name: np.zeros(len(shape), np.int64) for name in ("caller_requests", "retries", "hedges")}
     calls = np.flatnonzero(pc.equal(dims.column("caller_kind"), "service").to_numpy()[shape])
     found["caller_requests"][calls] = 1
-    begins = spans.is_arrival | rules.of_stands("is_entry")[spans.stand]
     callee = dims.column("callee").combine_chunks()
-    pair = requests_of(spans.parent, begins)[client[calls]] * len(callee.dictionary)
+    pair = spans.request[client[calls]] * len(callee.dictionary)
     pair += callee.indices.to_numpy()[shape[calls]]
     several = shared(pair)
     if not len(several):
@@ -177,7 +186,7 @@ def _attempts(spans: Spans, rules: Rules, dims: pa.Table, shape: Ints, client: I
         for name in ("has_client", "has_server", "client_error", "server_error")
     }
     # Below a client span that several servers answer, each attempt is as long as its server.
-    is_answered_often = np.zeros(len(begins), bool)
+    is_answered_often = np.zeros(len(spans.rows), bool)
     is_answered_often[spans.above[spans.is_repeat]] = True
     timed = np.where(flag["has_client"] & ~(is_answered_often[client] & flag["has_server"]), client, server)
     asked, answered = (rules.operation_of[spans.rows.profile[at]] for at in (client, server))
@@ -205,6 +214,7 @@ def _visits(spans: Spans, rules: Rules, critical_ns: Ints) -> Facts:
         {
             "row": spans.kept,
             "parent": above,
+            "request": spans.kept[spans.request],
             "start_ns": start,
             "duration_ns": duration,
             "parent_start_ns": start[above],
@@ -227,6 +237,7 @@ def _unlinked(given: Compact, spans: Spans, rules: Rules, visits: Facts) -> Fact
         np.concatenate([shape[lost], len(dims) + given.profile[spans.copies]]),
         {
             "row": np.concatenate([spans.kept[lost], spans.copies]),
+            "request": np.concatenate([spans.kept[spans.request[lost]], spans.copies]),
             "start_ns": np.concatenate([spans.rows.start_ns[lost], given.start_ns[spans.copies]]),
         },
     )

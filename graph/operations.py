@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..tracer.window import SECOND_NS
 from . import grouping
@@ -14,6 +16,7 @@ from .durations import Durations
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
+    from .link import Links
 
 OPERATIONS_PER_SERVICE = 200
 OTHER = "_other"
@@ -38,6 +41,36 @@ def kept_operations(named: pa.Table) -> np.ndarray:
     found: np.ndarray = pd.MultiIndex.from_frame(frame[["service", "operation"]]).isin(kept)
     found |= frame["operation"].to_numpy() == OTHER
     return found
+
+
+def by_operation(links: Links) -> Links:
+    """Return the links between operations: each service is named ``service operation``, by what took up the request.
+
+    Operations beyond the first 200 of a service are `OTHER`.
+    """
+    visits, calls, unlinked = links.visits, links.calls, links.unlinked
+    named = visits.group_by(["service", "request_operation"]).aggregate([([], "count_all")])
+    named = named.rename_columns(["service", "operation", "spans"])
+    kept = _joined(named["service"], named["operation"], "\n").filter(pa.array(kept_operations(named)))
+
+    def node(service: pa.ChunkedArray, operation: pa.ChunkedArray) -> pa.ChunkedArray:
+        is_kept = pc.is_in(_joined(service, operation, "\n"), kept)
+        return _joined(service, pc.if_else(is_kept, operation, OTHER), " ")
+
+    for end, operation in (("caller", "caller_operation"), ("callee", "operation")):
+        is_service = pc.equal(calls[f"{end}_kind"], "service")
+        calls = _with(calls, end, pc.if_else(is_service, node(calls[end], calls[operation]), calls[end]))
+    visits = _with(visits, "service", node(visits["service"], visits["request_operation"]))
+    unlinked = _with(unlinked, "service", node(unlinked["service"], unlinked["request_operation"]))
+    return replace(links, calls=calls, visits=visits, unlinked=unlinked)
+
+
+def _joined(service: pa.ChunkedArray, operation: pa.ChunkedArray, between: str) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(service, operation, between)
+
+
+def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
 
 
 def operations(graph: DependencyGraph) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from .cache import OVERLAP_NS
 from .compact import COLUMNS
 from .durations import Durations
 from .link import link
+from .operations import by_operation
 from .rollup import Rollups, merge, roll_up, within
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ INSTANCE_COLUMNS: Final = [
 VERSION_COLUMNS: Final = ["service", "version", "first_ns", "last_ns", "requests", "errors"]
 # Column of spans that a service is told apart by.
 _FINER: Final = {"pod": "pod", "version": "service_version", "environment": "environment", "cluster": "cluster"}
+OPERATION: Final = "operation"
 
 
 def instances(graph: DependencyGraph) -> pd.DataFrame:
@@ -88,21 +90,23 @@ def rollout_ns(graph: DependencyGraph, service: str) -> int:
 
 
 def read_finer(store: Store, window: Window, by: str) -> Rollups:
-    """Return rollups whose services are told apart by ``pod``, ``version``, ``environment`` or ``cluster``.
+    """Return rollups whose services are told apart by ``pod``, ``version``, ``environment``, ``cluster`` or operation.
 
     A pod is named by itself, else a service is named ``service@value``; where the value is unknown it keeps its name.
+    By ``operation`` it is ``service operation``, the operation being that which took up the request.
     Linked on demand, hour by hour: the cost is that of linking the window.
     """
     held = store.bounds("spans")
-    if by not in _FINER:
-        raise GraphError(f"services are told apart by {', '.join(_FINER)}, not {by!r}")
+    if by not in (*_FINER, OPERATION):
+        raise GraphError(f"services are told apart by {', '.join(_FINER)}, {OPERATION}, not {by!r}")
     parts = []
     for hour_ns in range(window.start_ns // HOUR_NS * HOUR_NS, window.end_ns, HOUR_NS) if held else ():
         part = Window(max(hour_ns, window.start_ns), min(hour_ns + HOUR_NS, window.end_ns))
         around = Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS)
         spans = store.read("spans", around, columns=COLUMNS)
         if spans.num_rows:
-            parts.append(within(roll_up(link(_finer(spans, by))), part))
+            links = by_operation(link(spans)) if by == OPERATION else link(_finer(spans, by))
+            parts.append(within(roll_up(links), part))
     return merge(parts)
 
 

@@ -161,6 +161,7 @@ class Rules:
                 "operation": callees.column("operation"),
                 "caller_pod": callers.column("pod"),
                 "callee_pod": _only(callees.column("pod"), flag["is_arrival"]),
+                "has_caller": caller >= 0,
                 "client_error": client_error,
                 "is_timeout": client_error & is_timeout[failed],
                 "server_error": server_error,

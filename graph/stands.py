@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import trees
+from .attempts import requests_of
 from .compact import Compact
 from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
 from .trees import Flags, Ints
@@ -16,7 +17,8 @@ from .trees import Flags, Ints
 class Spans:
     """Spans without their copies, a value per span: its parent (``above``: 0 for none) and its stand in the rules.
 
-    ``kept`` are their positions among those given, ``copies`` the positions of the others.
+    ``kept`` are their positions among those given, ``copies`` the positions of the others; ``request`` is the position
+    of the span that took up the request that a span is part of (`hypocenter.graph.attempts.requests_of`).
     """
 
     rows: Compact
@@ -26,6 +28,7 @@ class Spans:
     has_parent: Flags
     above: Ints
     stand: Ints
+    request: Ints
     is_arrival: Flags
     is_repeat: Flags
     is_in_process: Flags
@@ -59,7 +62,8 @@ class Spans:
             order = (rows.start_ns, rows.duration_ns, rows.span)
             is_repeat[several] = trees.later_of_each(parent, several, order)
         is_in_process = (rules.of_stands("kind")[stand] == 1) & (answers == 0)
-        return cls(rows, kept, copies, parent, has_parent, above, stand, is_arrival, is_repeat, is_in_process)
+        request = requests_of(parent, is_arrival | rules.of_stands("is_entry")[stand])
+        return cls(rows, kept, copies, parent, has_parent, above, stand, request, is_arrival, is_repeat, is_in_process)
 
 
 def _content(rows: Compact, rules: Rules) -> tuple[np.ndarray, ...]:

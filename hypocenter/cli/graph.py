@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..tracer.store import Store
     from ..tracer.window import Window
 
-_NODES = ("service", "namespace", "pod", "version", "environment", "cluster")
+_NODES = ("service", "namespace", "pod", "operation", "version", "environment", "cluster")
 _FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 

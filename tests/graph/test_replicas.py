@@ -74,6 +74,7 @@ def test_a_service_without_a_rollout_is_refused_with_what_is_known(store: Store)
         ("version", [("web", "cart@1.4", 300), ("web", "cart@1.5", 300)]),
         ("environment", [("web", "cart@prod", 600)]),
         ("cluster", [("web", "cart", 600)]),
+        ("operation", [("web get", "cart get", 600)]),
     ],
 )
 def test_services_are_told_apart_on_demand(store: Store, by: str, edges: list[tuple[str, str, int]]) -> None:
@@ -83,5 +84,43 @@ def test_services_are_told_apart_on_demand(store: Store, by: str, edges: list[tu
 
 
 def test_services_are_not_told_apart_by_anything(store: Store) -> None:
-    with pytest.raises(GraphError, match="told apart by pod, version, environment, cluster, not 'colour'"):
+    with pytest.raises(GraphError, match="told apart by pod, version, environment, cluster, operation, not 'colour'"):
         DependencyGraph.read(store, by="colour")
+
+
+def test_graph_of_operations_says_which_request_makes_which_calls(tmp_path: Path) -> None:
+    def span(trace: str, span_id: str, parent: str | None, service: str, kind: int, name: str) -> dict[str, Any]:
+        row = dict.fromkeys(SPANS.names) | {
+            "trace_id": trace,
+            "span_id": span_id,
+            "parent_span_id": parent,
+            "status": 0,
+        }
+        row |= {"start_ns": T0, "duration_ns": 10**7, "adjusted_milli": 1000, "source": "x"}
+        return row | {"service": service, "kind": kind, "name": name}
+
+    rows = [
+        span("t", "a", None, "web", 2, "GET /pay"),
+        span("t", "i", "a", "web", 1, "render"),
+        span("t", "b", "i", "web", 3, "POST"),
+        span("t", "c", "b", "cart", 2, "POST /checkout"),
+        span("t", "d", "c", "cart", 3, "SELECT") | {"db_system": "postgresql", "db_name": "carts"},
+        span("u", "a", None, "web", 2, "GET /home"),
+        span("u", "b", "a", "cart", 2, "GET /cart"),
+    ]
+    store = Store(tmp_path / "operations", create=True)
+    store.append(Batch({"spans": pa.Table.from_pylist(rows, SPANS)}))
+    made = DependencyGraph.read(store, by="operation")
+    assert sorted(made.edges[["source", "target", "kind"]].itertuples(index=False, name=None)) == [
+        ("cart POST /checkout", "carts", "database"),
+        ("external", "web GET /home", "entry"),
+        ("external", "web GET /pay", "entry"),
+        ("web GET /home", "cart GET /cart", "service"),
+        ("web GET /pay", "cart POST /checkout", "service"),
+    ]
+    assert made.coverage.by_service.set_index("service")["spans"].to_dict() == {
+        "cart GET /cart": 1,
+        "cart POST /checkout": 2,
+        "web GET /home": 1,
+        "web GET /pay": 3,
+    }
