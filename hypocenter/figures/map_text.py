@@ -32,6 +32,7 @@ def node_text(node: Record, callers: int, callees: int) -> str:
     if node["kind"] not in ("entry", "unknown"):
         lines += [f"{number(node['rate_per_s'])} calls/s answered, errors {_percent(node['error_ratio'])}"]
         lines += [f"server p50 {_time(node['server_p50_s'])}, p95 {_time(node['server_p95_s'])}"]
+        lines += [f"as its callers see it p50 {_time(node['client_p50_s'])}, p95 {_time(node['client_p95_s'])}"]
     return "<br>".join([*lines, f"called by {callers}, calls {callees}"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -110,12 +111,15 @@ class ServiceMap:
         for record in edges.values():
             record["p95_s"] = _first_known(record["client_p95_s"], record["server_p95_s"])
         for record in nodes.values():
-            record["p95_s"] = record["server_p95_s"]
+            # A database measures nothing itself; its callers do.
+            record["p95_s"] = _first_known(record["server_p95_s"], record["client_p95_s"])
         self.calls: nx.DiGraph[str] = nx.DiGraph()
         self.calls.add_nodes_from(nodes)
         self.calls.add_edges_from((u, v, {"weight": edge["traffic"]}) for (u, v), edge in edges.items())
         groups = {name: node["namespace"] for name, node in nodes.items() if node["namespace"]}
-        self.layout: Layout = layered(self.calls, groups if len(set(groups.values())) > 1 else {}, positions)
+        # Lanes tell groups apart, not single nodes.
+        are_groups = 1 < len(set(groups.values())) < len(groups)
+        self.layout: Layout = layered(self.calls, groups if are_groups else {}, positions)
         self.path = self._path()
         rows = max((y for _, y in self.layout.positions.values()), default=0.0) - min(
             (y for _, y in self.layout.positions.values()), default=0.0
@@ -164,17 +168,16 @@ class ServiceMap:
         shown = [*self.edges.values(), *(n for n in self.nodes.values() if n["kind"] not in ("entry", "unknown"))]
         numbers = {self.scale.number(record[self.scale.measure]) for record in shown}
         figure.add_traces(list(legend({node["kind"] for node in self.nodes.values()}, self.scale, numbers)))
-        xs = [x for x, _ in self.layout.positions.values()] or [0.0]
+        x_range, y_range = self.ranges
         for i, lane in enumerate(lanes):
             figure.add_shape(
-                type="rect", layer="below", x0=min(xs) - 0.6, x1=max(xs) + 0.6, y0=lane.low - 0.5, y1=lane.high + 0.5,
+                type="rect", layer="below", x0=x_range[0], x1=x_range[1], y0=lane.low - 0.5, y1=lane.high + 0.5,
                 fillcolor="#f4f6f8" if i % 2 else "#eaeff4", line_width=0,
             )  # fmt: skip
             figure.add_annotation(
-                x=min(xs) - 0.58, y=lane.high + 0.48, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
+                x=x_range[0], y=lane.high + 0.48, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
                 xanchor="left", yanchor="top", font={"size": 11, "color": "#52606d"},
             )  # fmt: skip
-        x_range, y_range = self.ranges
         figure.update_layout(
             title={"text": plain(title, 200), "font": {"size": 15}},
             template="plotly_white", font={"family": "Helvetica, Arial, sans-serif", "color": INK},
@@ -224,12 +227,17 @@ class ServiceMap:
             bins.setdefault((number, min(3, int(share * 4))), []).append(ends)
         faint = 0.35 if self.path else float(np.interp(len(self.edges), [60, 600, 2000], [0.9, 0.4, 0.2]))
         thin = float(np.interp(len(self.edges), [60, 600, 2000], [1.0, 0.7, 0.5]))
+        of_colour: Counter[int] = Counter()
+        for (number, _), calls in bins.items():
+            of_colour[number] += len(calls)
         for (number, width), calls in sorted(bins.items()):
+            # What few calls show stands out; what most show does not cover the rest.
+            loud = max(faint, float(np.interp(of_colour[number], [300, 1000, 3000], [0.85, 0.4, 0.25])))
             yield self._line(
                 calls,
                 self.scale.colour(number),
                 _WIDTHS[width] * thin,
-                opacity=min(0.9, faint * (1 + width / 2)) if number <= 0 else max(faint, 0.85),
+                opacity=min(0.9, faint * (1 + width / 2)) if number <= 0 else loud,
                 dash=self.scale.dash(number),
             )
 
@@ -284,7 +292,14 @@ class ServiceMap:
 
     def _marks(self) -> list[go.Scatter]:
         names = list(self.nodes)
+        # Lines end below a node, also below one that is open.
+        is_open = [n for n in names if "open" in SHAPES.get(self.nodes[n]["kind"], "")]
         return [
+            go.Scatter(
+                x=[self.layout.positions[n][0] for n in is_open], y=[self.layout.positions[n][1] for n in is_open],
+                mode="markers", showlegend=False, hoverinfo="skip",
+                marker={"size": [2 * self.radius_px[n] for n in is_open], "color": "white", "opacity": 1},
+            ),
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in names], y=[self.layout.positions[n][1] for n in names],
                 mode="markers", showlegend=False, text=self._node_texts(names),
@@ -295,7 +310,7 @@ class ServiceMap:
                     "color": [self._fill(self.nodes[n]) for n in names],
                     "line": {"color": "#3e4c59", "width": 1.2 if len(names) < 300 else 0.6}, "opacity": 1,
                 },
-            )
+            ),
         ]  # fmt: skip
 
     def _node_texts(self, names: Sequence[str]) -> list[str]:

@@ -85,6 +85,32 @@ def test_groups_stand_in_lanes_of_their_own() -> None:
     assert inside == groups | {"db": "back"}
 
 
+def test_groups_of_one_node_have_no_lanes() -> None:
+    calls = edge("web", "cart"), edge("cart", "orders")
+    for groups, lanes in (("abc", 0), ("abb", 2), ("aaa", 0)):
+        made = graph(*calls, namespaces=dict(zip(("web", "cart", "orders"), groups, strict=True)))
+        assert len(service_map(made).layout.shapes) == lanes
+
+
+def test_latency_of_what_measures_nothing_is_its_callers() -> None:
+    slow = edge("web", "db", callee_kind="database", client_duration=histogram({0.5: 10}))
+    figure = service_map(graph(edge("external", "web"), slow), colour="latency")
+    (marks,) = [
+        trace for trace in figure.data if trace.mode == "markers" and trace.text is not None and "db" in str(trace.text)
+    ][:1]
+    colours = dict(zip([text.split("<b>")[1].split("</b>")[0] for text in marks.text], marks.marker.color, strict=True))
+    assert (colours["db"], colours["web"]) == ("#2c5fa8", "#c9c2cf")
+
+
+def test_what_most_calls_show_does_not_cover_the_rest() -> None:
+    def opacity(failing: int) -> float:
+        failed = [edge("web", f"s{number}", errors=10) for number in range(failing)]
+        lines = [trace for trace in service_map(graph(*failed)).data if trace.mode == "lines+markers"]
+        return min(trace.opacity for trace in lines)
+
+    assert (opacity(10), opacity(1000)) == (0.9, 0.4)
+
+
 @pytest.mark.parametrize("edges", [[], [("a", "a")], [("a", "b"), ("b", "a")], [("a", "b"), ("b", "c"), ("c", "a")]])
 def test_odd_graphs_are_drawn(edges: list[tuple[str, str]]) -> None:
     made = graph(*(edge(u, v) for u, v in edges))
