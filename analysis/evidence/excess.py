@@ -201,7 +201,7 @@ def _rows(raw: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _spread(values: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Return the robust standard deviation, larger where one step in twenty lies far out: a mean feels it."""
     far = quantiles(np.abs(values - centre[:, None]), _FAR)[0] / _FAR_SIGMAS
-    return np.fmax(spread_of(values, centre), far)
+    return np.asarray(np.fmax(spread_of(values, centre), far))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
