@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hypocenter.analysis.baselines import circa, micro_rank, scores, trace_rca
+from hypocenter.analysis.baselines import circa, micro_rank, monitor_rank, scores, trace_rca
 from hypocenter.analysis.baselines.bayesian_change_point import change_points
 from hypocenter.analysis.baselines.monitor_rank import stationary
 from hypocenter.analysis.case import Case, Symptom
@@ -72,6 +72,56 @@ def test_circa_adds_the_children_of_an_anomalous_parent() -> None:
     parents = {node[0]: [], node[1]: [node[0]], node[2]: [node[1]]}
     adjusted = circa._adjust({node[0]: 5.0, node[1]: 7.0, node[2]: 2.0}, parents)
     assert adjusted == {node[0]: 12.0, node[1]: 7.0, node[2]: 2.0}
+
+
+def chain() -> Case:
+    """Return web -> cart -> db, in which all three move at the alert, db most, and pay that nobody called."""
+    rise, quiet = [1.0, 2.0, 3.0, 2.0, 1.0, 3.0], [2.0] * 6
+    values = {
+        "web/latency": [*rise, 8.0, 9.0],
+        "cart/latency": [*rise, 20.0, 23.0],
+        "db/latency": [*rise[::-1], 90.0, 99.0],
+        "pay/latency": [*quiet, 2.0, 2.0],
+    }
+    calls = nx.DiGraph([("web", "cart"), ("cart", "db"), ("web", "pay")])
+    return Case(metrics(values), ALERT_NS, symptom=Symptom("web"), topology=calls)
+
+
+def test_n_sigma_is_the_farthest_point_in_deviations_of_the_normal_window() -> None:
+    case = Case(metrics({"pay/cpu": [*[1.0, 3.0] * 5, 4.0, 6.0], "web/cpu": [*[1.0, 3.0] * 5, 2.0, -1.0]}), ALERT_NS)
+    # Mean 2, deviation 1.
+    assert create("n-sigma").rank(case).services() == [("pay", pytest.approx(4.0)), ("web", pytest.approx(3.0))]
+
+
+def test_traversal_ends_at_the_anomalous_node_without_anomalous_callees() -> None:
+    services = [s for s, _ in create("traversal").rank(chain()).services()]
+    assert (services[0], services[-1]) == ("db", "pay")
+
+
+def test_correlation_orders_the_anomalous_nodes_that_the_traversal_reached() -> None:
+    found = dict(create("correlation-traversal").rank(chain()).services())
+    similarity = scores.symptom_similarity(chain(), "web")
+    assert found == {
+        "web": pytest.approx(1 + similarity["web"]),
+        "cart": pytest.approx(1 + similarity["cart"]),
+        "db": pytest.approx(1 + similarity["db"]),
+        "pay": pytest.approx(similarity["pay"]),
+    }
+
+
+def test_monitor_rank_is_the_stationary_share_of_its_walk_on_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_rank, "symptom_similarity", lambda case, symptom: {"web": 0.2, "cart": 0.8})
+    same = {"web/latency": [1.0] * 8, "cart/latency": [1.0] * 8}
+    case = Case(metrics(same), ALERT_NS, symptom=Symptom("web"), topology=nx.DiGraph([("web", "cart")]))
+    found = dict(create("monitor-rank").rank(case).services())
+    # From web only on to cart (0.8; it stays with max(0, 0.2 - 0.8)); from cart back with 0.3 * 0.2, it stays with 0.8.
+    # One step in ten is a teleport by similarity. The peer is networkx's matrix of the same walk, solved by numpy.
+    walk = nx.DiGraph()
+    walk.add_weighted_edges_from([("web", "cart", 0.8), ("cart", "web", 0.06), ("cart", "cart", 0.8)])
+    peer = nx.google_matrix(walk, alpha=0.9, personalization={"web": 0.2, "cart": 0.8}, nodelist=["web", "cart"])
+    values, vectors = np.linalg.eig(np.asarray(peer).T)
+    share = np.real(vectors[:, np.argmax(np.real(values))])
+    assert found == {n: pytest.approx(s) for n, s in zip(("web", "cart"), share / share.sum(), strict=True)}
 
 
 def test_walk_that_cannot_settle_says_so() -> None:
