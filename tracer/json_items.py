@@ -13,6 +13,7 @@ import orjson
 from hypocenter.errors import DecodeError
 
 from .batch import Tally
+from .garbage import collection_paused
 from .source import Source
 
 _BLOCK_BYTES: Final = 4 << 20
@@ -173,6 +174,7 @@ class _Scanner:
         return escaped
 
 
+@collection_paused()
 def _parsed(name: str, block: bytes, ends: np.ndarray, offset: int) -> Items:
     tally = Tally()
     values: list[object] = []

@@ -20,7 +20,8 @@ from hypocenter.semconv import RESOURCE_ATTRIBUTES, SPAN_ATTRIBUTES
 
 from .batch import Batch, Tally, table_of
 from .delimited import all_valid
-from .json_items import read_items
+from .garbage import collection_paused
+from .json_items import Items, read_items
 from .otlp.attributes import Attributes, offsets_of
 from .otlp.batches import evened
 from .rpc_status import RPC_STATUS, with_rpc_status
@@ -73,16 +74,20 @@ def gather(
 
     def batches() -> Iterator[Batch]:
         for items in read_items(source, arrays):
-            rows: list[Row] = []
-            places: list[str] = []
-            for value, place in zip(items.values, items.places, strict=True):
-                for part in parts(value):
-                    try:
-                        rows.append(row(part))
-                        places.append(place)
-                    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                        items.tally.drop("malformed span", f"{place}: {type(error).__name__}: {str(error)[:100]}")
-            yield to_batch(rows, places, source.name, items.tally)
+            yield batch_of(items)
+
+    @collection_paused()
+    def batch_of(items: Items) -> Batch:
+        rows: list[Row] = []
+        places: list[str] = []
+        for value, place in zip(items.values, items.places, strict=True):
+            for part in parts(value):
+                try:
+                    rows.append(row(part))
+                    places.append(place)
+                except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                    items.tally.drop("malformed span", f"{place}: {type(error).__name__}: {str(error)[:100]}")
+        return to_batch(rows, places, source.name, items.tally)
 
     return evened(batches())
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from hypocenter.errors import DecodeError, SourceError
 
 from ..batch import Batch, concat
-from ..otlp.decode import JSON, PROTOBUF, decode, decode_protobuf
+from ..otlp.decode import JSON, PROTOBUF, decode, decode_group
 from ..privacy import Privacy
 from ..readers import zipkin_json
 from ..schema import TIME_COLUMN
@@ -107,22 +107,22 @@ def with_sane_clocks(batch: Batch, now_ns: int) -> Batch:
 def _decoded(group: Sequence[Request]) -> tuple[list[Accepted | Exception], list[Batch]]:
     """Return the outcome of each request as far as decoding goes, and the rows of the accepted ones.
 
-    Protobuf requests of one kind are decoded in one call, which costs small ones much less; only when something is
-    wrong in the group is each decoded alone, so that every sender hears what concerns it.
+    Requests of one kind and encoding are decoded in one call, which costs small ones much less; only when something
+    is wrong in the group is each decoded alone, so that every sender hears what concerns it.
     """
     outcomes: list[Accepted | Exception] = [Accepted()] * len(group)
     batches: list[Batch] = []
     alone = []
-    by_kind: dict[str, list[int]] = {}
+    alike: dict[tuple[str, str], list[int]] = {}
     for place, request in enumerate(group):
-        if request.kind != ZIPKIN and request.content_type == PROTOBUF and not _unfolds(request):
-            by_kind.setdefault(request.kind, []).append(place)
+        if request.kind != ZIPKIN and request.content_type in (PROTOBUF, JSON) and not _unfolds(request):
+            alike.setdefault((request.kind, request.content_type), []).append(place)
         else:
             alone.append(place)
-    for kind, places in by_kind.items():
+    for (kind, content_type), places in alike.items():
         try:
             payloads = [group[place].payload for place in places]
-            batch = with_sane_clocks(decode_protobuf(kind, payloads, _SOURCE), time.time_ns())
+            batch = with_sane_clocks(decode_group(kind, payloads, content_type, _SOURCE), time.time_ns())
         except DecodeError:
             batch = None
         if batch is None or (batch.tally.dropped and len(places) > 1):

@@ -54,16 +54,21 @@ def decode_logs(payload: bytes, content_type: str = PROTOBUF, source: str = "otl
 
 def decode(signal: str, payload: bytes, content_type: str = PROTOBUF, source: str = "otlp") -> Batch:
     """Return the tables of one request of ``signal``: traces, metrics or logs."""
+    return decode_group(signal, [payload], content_type, source)
+
+
+def decode_group(signal: str, payloads: Sequence[bytes], content_type: str, source: str) -> Batch:
+    """Return the tables of several requests of one signal and encoding, as one batch; one broken payload fails all."""
     encoding = content_type.partition(";")[0].strip().lower()
     if encoding == PROTOBUF:
-        return decode_protobuf(signal, [payload], source)
-    if encoding == JSON:
-        if signal == "traces" and len(payload) >= _LARGE_BYTES:
-            batch = decode_json_traces([payload.strip(_SPACE)], source)
-            if batch is not None:
-                return batch
-        return decode_json(signal, [parsed(payload, source)], source)
-    raise DecodeError(source, "content type", f"expected {PROTOBUF} or {JSON}, got {content_type[:100]!r}")
+        return decode_protobuf(signal, payloads, source)
+    if encoding != JSON:
+        raise DecodeError(source, "content type", f"expected {PROTOBUF} or {JSON}, got {content_type[:100]!r}")
+    if signal == "traces" and sum(map(len, payloads)) >= _LARGE_BYTES:
+        batch = decode_json_traces([payload.strip(_SPACE) for payload in payloads], source)
+        if batch is not None:
+            return batch
+    return decode_json(signal, [parsed(payload, source) for payload in payloads], source)
 
 
 @collection_paused()
