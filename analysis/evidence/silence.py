@@ -12,7 +12,7 @@ from ..onset import Split
 from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, keys_of, usual_callee
+from .visits import MANY_ORPHANS, Visits, keys_of, usual_callee
 
 
 class Silence:
@@ -28,7 +28,9 @@ class Silence:
             client &= ~said.unresolved
         answered = np.flatnonzero(client & visits.has_server_child)
         # One operation may call several services: a client that names its peer is compared with calls to the same.
-        way, _ = keys_of(visits.path, visits.peer)
+        # Where spans are lost the ways to it are cut in pieces, each too rare to tell.
+        cut = visits.orphans >= MANY_ORPHANS
+        way, _ = keys_of(*((visits.service, visits.operation) if cut else (visits.path,)), visits.peer)
         callee = usual_callee(visits, way)[way[answered]]
         nothing = np.zeros(len(answered), "i8")
         self._presence = Presence.of(visits, way, answered, nothing, among=client, blamed=callee, change="less")
