@@ -94,8 +94,7 @@ def refresh(store: Store) -> None:
     if bounds is None:
         return
     first = _name(Window(bounds.start_ns // HOUR_NS * HOUR_NS, bounds.end_ns))
-    folder = store.path / _FOLDER
-    for older in folder.iterdir() if folder.is_dir() else ():
+    for older in store.path.glob(f"{_FOLDER}*/*"):
         if older.name < first:
             shutil.rmtree(older, ignore_errors=True)
     # One clock that is ahead must not move the hours that are asked for.
@@ -120,7 +119,7 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
         folder = folder_of(store, hour)
         if folder is not None and not folder.is_dir():
             around = _around(hour)
-            keep(folder, within(engine.roll_up(store.paths("spans", around), around), hour))
+            keep(folder, within(engine.roll_up(store.paths("spans", around), around, store.sample), hour))
             filled += 1
     return filled
 
@@ -131,7 +130,7 @@ def _around(window: Window) -> Window:
 
 def _roll_up(store: Store, window: Window) -> Rollups:
     around = _around(window)
-    return within(roll_up_segments(store.paths("spans", around), around), window)
+    return within(roll_up_segments(store.paths("spans", around), around, sample=store.sample), window)
 
 
 def _name(hour: Window) -> str:
@@ -185,4 +184,5 @@ def keep(folder: Path, rollups: Rollups) -> None:
 def folder_of(store: Store, hour: Window) -> Path | None:
     """Return where the rollups of a whole hour are kept; None without spans in or around it."""
     paths = [segment.path for segment in store.segments("spans", _around(hour))]
-    return store.path / _FOLDER / _name(hour) / _key(paths) if paths else None
+    kept = _FOLDER if store.sample == 1 else f"{_FOLDER}-one-in-{store.sample}"
+    return store.path / kept / _name(hour) / _key(paths) if paths else None

@@ -28,8 +28,8 @@ class Engine(Protocol):
         """Return the result of ``graph/sql/<name>.sql`` over Arrow tables by the names that the query uses."""
         ...
 
-    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
-        """Return the rollups of the spans in segments that start in ``window`` (None: all).
+    def roll_up(self, paths: Sequence[str], window: Window | None = None, sample: int = 1) -> Rollups:
+        """Return the rollups of the spans in segments that start in ``window`` (None: all), of one trace in ``sample``.
 
         Raises SourceError as `hypocenter.graph.slices.roll_up_segments`, and when the cluster gives up.
         """
@@ -53,9 +53,9 @@ class DuckDB:
         """Return the result of a named query."""
         return run_in(self._connection, name, tables)
 
-    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
+    def roll_up(self, paths: Sequence[str], window: Window | None = None, sample: int = 1) -> Rollups:
         """Return the rollups of segments, linked in slices of whole traces."""
-        return roll_up_segments(paths, window)
+        return roll_up_segments(paths, window, sample=sample)
 
     def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
         """Yield the results one after the other."""

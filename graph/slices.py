@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -37,6 +37,8 @@ from .spill import Spill
 SLICE_SPANS = 200_000
 _THREADS = 2
 _KEPT_BYTES = 32 * 2**20 - 2**16
+
+Read = Callable[[], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Plan:
 
 
 def roll_up_segments(
-    paths: Sequence[Path | str], window: Window | None = None, *, slice_spans: int = SLICE_SPANS
+    paths: Sequence[Path | str], window: Window | None = None, *, slice_spans: int = SLICE_SPANS, sample: int = 1
 ) -> Rollups:
     """Return the rollups of the spans in Parquet segments that start in ``window`` (None: all).
 
@@ -80,6 +82,8 @@ def roll_up_segments(
         Files in the schema `hypocenter.tracer.schema.SPANS`, in any order of spans.
     window
         Spans outside are not read, so a trace across its edge is linked as far as it lies within.
+    sample
+        Only one trace in so many is read; adjusted counts make up for the others.
     slice_spans
         Spans that are linked at once, the bound of memory; about; it does not change the result.
 
@@ -94,12 +98,12 @@ def roll_up_segments(
     A span link takes 40 bytes of memory.
     """
     try:
-        return _roll_up(paths, window, slice_spans, are_ids_hex=True)
+        return _roll_up(partial(batches, paths, window, COLUMNS, sample), slice_spans, are_ids_hex=True)
     except OpaqueIds:
-        return _roll_up(paths, window, slice_spans, are_ids_hex=False)
+        return _roll_up(partial(batches, paths, window, COLUMNS, sample), slice_spans, are_ids_hex=False)
 
 
-def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: int, are_ids_hex: bool) -> Rollups:
+def _roll_up(read: Read, slice_spans: int, are_ids_hex: bool) -> Rollups:
     _keep_freed_memory()
     with (
         tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
@@ -107,7 +111,7 @@ def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: in
         ThreadPoolExecutor(_THREADS) as pool,
     ):
         spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
-        linked = _lay_aside(paths, window, profiles, spans, are_ids_hex)
+        linked = _lay_aside(read, profiles, spans, are_ids_hex)
         if not spans.rows:
             return empty()
         # Rules are found while spans are divided.
@@ -122,9 +126,7 @@ def _roll_up(paths: Sequence[Path | str], window: Window | None, slice_spans: in
         return merge(linking)
 
 
-def _lay_aside(
-    paths: Sequence[Path | str], window: Window | None, profiles: Profiles, spans: Spill, are_ids_hex: bool
-) -> Linked:
+def _lay_aside(read: Read, profiles: Profiles, spans: Spill, are_ids_hex: bool) -> Linked:
     """Write each span, as numbers, under the step in which it starts; return what spans link."""
     links: list[Linked] = []
     small: list[pa.RecordBatch] = []
@@ -142,7 +144,7 @@ def _lay_aside(
     # One core numbers profiles while the other converts ids and writes; two batches may wait, no more.
     with ThreadPoolExecutor(1) as pool:
         written: deque[Future[None]] = deque()
-        for batch in batches(paths, window, COLUMNS):
+        for batch in read():
             written.append(pool.submit(write, batch, profiles.encode(batch)))
             if len(written) > 2:
                 written.popleft().result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,11 +25,11 @@ from .ids import OpaqueIds
 from .queries import query
 from .rollup import Rollups, empty, merge
 from .rules import Rules
-from .spark_links import OPAQUE, Plan, Survey, survey, together
+from .spark_links import OPAQUE, Plan, Survey, Wanted, survey, together
 
-# A task reads about this much, and links about as many spans; more tasks than cores even out skew.
+# A task reads at most about this much and links at most about as many spans, less where that leaves cores without work.
 _TASK_BYTES = 32 * 1024 * 1024
-_PARTITION_SPANS = 400_000
+_PARTITION_SPANS, _FEWEST_SPANS = 400_000, 50_000
 _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Small tables: a task each for thousands of empty partitions would be most of the time.
@@ -51,50 +52,53 @@ class Spark:
     """A Spark session; Python of the same version with hypocenter must be on every worker."""
 
     def __init__(self, session: SparkSession) -> None:
-        self._session = session
+        self.session = session
 
     def run(self, name: str, tables: Mapping[str, Any]) -> pa.Table:
         """Return the result of a named query, run by Spark SQL."""
         with _as_source_error(name):
             for table_name, table in tables.items():
-                self._session.createDataFrame(_plain(table)).createOrReplaceTempView(table_name)
+                self.session.createDataFrame(_plain(table)).createOrReplaceTempView(table_name)
             try:
-                return self._session.sql(spark_sql(name)).toArrow()
+                return self.session.sql(spark_sql(name)).toArrow()
             finally:
                 for table_name in tables:
-                    self._session.catalog.dropTempView(table_name)
+                    self.session.catalog.dropTempView(table_name)
 
-    def roll_up(self, paths: Sequence[str], window: Window | None = None) -> Rollups:
+    def roll_up(self, paths: Sequence[str], window: Window | None = None, sample: int = 1) -> Rollups:
         """Return the rollups of segments: read by file, shuffled by trace, linked by partition, added up by time."""
         with _as_source_error("rolling up"):
             try:
-                return self._roll_up(paths, window, are_ids_hex=True)
+                return self._roll_up(paths, Wanted(window, sample, are_ids_hex=True))
             except OpaqueIds:
-                return self._roll_up(paths, window, are_ids_hex=False)
+                return self._roll_up(paths, Wanted(window, sample, are_ids_hex=False))
 
     def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
         """Yield the results of tasks, each run by itself on a worker, as soon as those before it are there."""
-        with _as_source_error(getattr(function, "__name__", "tasks")):
-            if tasks:
-                yield from (
-                    self._session.sparkContext.parallelize(tasks, len(tasks))
-                    .map(function)
-                    .toLocalIterator(prefetchPartitions=True)
-                )
+        context = self.session.sparkContext
+        if not tasks:
+            return
+        # A job each, so that a result comes as soon as it and those before it are there; more at once than run at once.
+        jobs = context.parallelize(tasks, len(tasks)).map(function)
+        waiting = 2 * context.defaultParallelism
+        with _as_source_error(getattr(function, "__name__", "tasks")), ThreadPoolExecutor(waiting) as pool:
+            for (found,) in pool.map(lambda at: context.runJob(jobs, list, [at]), range(len(tasks))):
+                yield found
 
-    def _roll_up(self, paths: Sequence[str], window: Window | None, are_ids_hex: bool) -> Rollups:
-        context = self._session.sparkContext
-        groups = _groups(paths)
+    def _roll_up(self, paths: Sequence[str], wanted: Wanted) -> Rollups:
+        context = self.session.sparkContext
+        groups = _groups(paths, context.defaultParallelism)
         if not groups:
             return empty()
         files = context.parallelize(groups, len(groups))
-        surveys: list[Survey | None] = files.map(lambda group: survey(group, window, are_ids_hex)).collect()
+        surveys: list[Survey | None] = files.map(lambda group: survey(group, wanted)).collect()
         known = together(_hex(surveys))
         spans = int(known.profiles.spans.sum())
         if not spans:
             return empty()
         rules = Rules.of(self.run, known.profiles.table(), fold_operations=True)
-        plan = Plan(window, known.profiles, rules, are_ids_hex, -(-spans // _PARTITION_SPANS))
+        partitions = max(-(-spans // _PARTITION_SPANS), min(context.defaultParallelism, -(-spans // _FEWEST_SPANS)))
+        plan = Plan(wanted, known.profiles, rules, partitions)
         shared = context.broadcast(plan)
         senders: list[Any] = []
         if len(known.linked.key):
@@ -129,10 +133,12 @@ def spark_engine(master: str | None = None, settings: Mapping[str, str] | None =
         session.stop()
 
 
-def _groups(paths: Sequence[str]) -> list[list[str]]:
-    """Return paths in groups of about `_TASK_BYTES`, in their order."""
+def _groups(paths: Sequence[str], cores: int) -> list[list[str]]:
+    """Return paths in groups of about equal size, in their order, at least one for each core."""
+    # Workers have other working folders.
+    paths = [str(Path(path).absolute()) for path in paths]
     sizes = np.array([Path(path).stat().st_size for path in paths], np.int64)
-    number = (np.cumsum(sizes) - sizes) // _TASK_BYTES
+    number = (np.cumsum(sizes) - sizes) // min(_TASK_BYTES, sizes.sum() // cores + 1)
     return [[paths[at] for at in np.flatnonzero(number == one).tolist()] for one in np.unique(number)]
 
 

@@ -32,6 +32,19 @@ OPAQUE = (-1, b"")
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which spans of segments are rolled up: those that start in a window, of one trace in ``sample``."""
+
+    window: Window | None
+    sample: int
+    are_ids_hex: bool
+
+    def batches(self, paths: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield these spans."""
+        return batches(paths, self.window, columns, self.sample)
+
+
+@dataclass(frozen=True)
 class Survey:
     """What all tasks need to know of all spans: their profiles and the messages that they link."""
 
@@ -39,17 +52,16 @@ class Survey:
     linked: Linked
 
 
-def survey(paths: Sequence[str], window: Window | None, are_ids_hex: bool) -> Survey | None:
+def survey(paths: Sequence[str], wanted: Wanted) -> Survey | None:
     """Return the profiles and links of the spans of some segments; None when ids are not hex after all."""
-    profiles, linked = Profiles(), []
-    for batch in batches(paths, window, [*PROFILE, "links"]):
+    profiles, has_links = Profiles(), False
+    for batch in wanted.batches(paths, [*PROFILE, "links"]):
         profiles.encode(batch)
-        if pc.any(pc.greater(pc.list_value_length(batch.column("links")), 0)).as_py():
-            linked.append(True)
-    if not linked:
+        has_links = has_links or bool(pc.max(pc.list_value_length(batch.column("links"))).as_py())
+    if not has_links:
         return Survey(profiles, Linked.together([]))
     try:
-        links = [packed(batch, are_ids_hex)[1] for batch in batches(paths, window, COLUMNS)]
+        links = [packed(batch, wanted.are_ids_hex)[1] for batch in wanted.batches(paths, COLUMNS)]
     except OpaqueIds:
         return None
     return Survey(profiles, Linked.together(links))
@@ -68,15 +80,14 @@ def together(parts: Iterable[Survey]) -> Survey:
 class Plan:
     """What every task gets: the profiles of all spans, their rules, and how traces are shared out."""
 
-    window: Window | None
+    wanted: Wanted
     profiles: Profiles
     rules: Rules
-    are_ids_hex: bool
     partitions: int
 
     def _rows(self, paths: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        for batch in batches(paths, self.window, COLUMNS):
-            rows, _ = packed(batch, self.are_ids_hex)
+        for batch in self.wanted.batches(paths, COLUMNS):
+            rows, _ = packed(batch, self.wanted.are_ids_hex)
             yield with_profile(rows, self.profiles.encode(batch))
 
     def sent(self, paths: Sequence[str], linked: Ints) -> tuple[Ints, Ints, Ints] | None:

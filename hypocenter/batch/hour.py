@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,6 @@ from .. import __version__
 from ..analysis.incident import case_of
 from ..analysis.onset import BASELINE_NS, INCIDENT_NS
 from ..analysis.ranker import create
-from ..analysis.ranking import Ranking
 from ..analysis.symptom import Felt, find_symptoms
 from ..errors import HypocenterError
 from ..graph.cache import rollups
@@ -23,7 +24,10 @@ from ..incident import RankedIncident
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
+from .rows import answer, candidates
 from .tables import TABLES, table
+
+_DONE = "done.json"
 
 
 def name_of(hour: Window) -> str:
@@ -37,29 +41,46 @@ def name_of(hour: Window) -> str:
 
 def key_of(store: Store, hour: Window, ranker: str) -> str:
     """Return what the results of an hour depend on: the segments around it, the ranker and this version."""
-    around = _around(hour)
-    names = [f"{s}/{segment.path.stem}" for s in SIGNALS for segment in store.segments(s, around)]
-    return hashlib.sha256("\n".join([__version__, ranker, *sorted(names)]).encode()).hexdigest()[:32]
+    names = [f"{s}/{segment.path.stem}" for s in SIGNALS for segment in store.segments(s, around(hour))]
+    return hashlib.sha256(
+        "\n".join([__version__, ranker, f"one in {store.sample}", *sorted(names)]).encode()
+    ).hexdigest()[:32]
 
 
-def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path) -> None:
-    """Write the tables of an hour to ``folder``, whole or not at all, and a page per incident to ``reports``."""
-    staging = folder.with_name(f".{folder.name}")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+def is_done(folder: Path, key: str) -> bool:
+    """Tell whether ``folder`` holds the tables of an hour with this key."""
+    try:
+        return bool(json.loads((folder / _DONE).read_text(encoding="utf-8"))["key"] == key)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path, key: str) -> None:
+    """Write the tables of an hour and its key to ``folder``, whole or not at all, and a page per incident to
+    ``reports``."""
+    # A task of a cluster may run twice at once.
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write(store, hour, ranker, staging, reports)
+        (staging / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(store: Store, hour: Window, ranker: str, staging: Path, reports: Path) -> None:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for felt, between in _felt(store, hour):
-        incident, candidates = _incident(store, felt, between, ranker, reports)
+        incident, found = _incident(store, felt, between, ranker, reports)
         rows["incidents"].append(incident)
-        rows["candidates"] += candidates
+        rows["candidates"] += found
     rows["edges"], rows["coverage"] = _traffic(store, hour)
     for name in TABLES:
         pq.write_table(table(name, rows[name]), staging / f"{name}.parquet", compression="zstd")
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
 
 
-def _around(hour: Window) -> Window:
+def around(hour: Window) -> Window:
     """Return the hour with what an incident at its beginning is compared with, and with the rest of one at its end."""
     return Window(hour.start_ns - BASELINE_NS, hour.end_ns + INCIDENT_NS)
 
@@ -69,11 +90,11 @@ def _felt(store: Store, hour: Window) -> Iterator[tuple[Felt, Window]]:
 
     An incident is no baseline for the next one.
     """
-    around, held = _around(hour), store.bounds("spans")
+    whole, held = around(hour), store.bounds("spans")
     if held is None:
         return
     # Before the first span nothing was silent.
-    searched = Window(max(around.start_ns, held.start_ns), min(around.end_ns, held.end_ns))
+    searched = Window(max(whole.start_ns, held.start_ns), min(whole.end_ns, held.end_ns))
     found = find_symptoms(rollups(store, searched), searched)
     starts = [held.start_ns, *(felt.window.end_ns for felt in found)]
     ends = [*(felt.window.start_ns for felt in found[1:]), held.end_ns]
@@ -102,41 +123,7 @@ def _incident(
     except HypocenterError as error:
         return row | {"outcome": "failed", "error": str(error)}, []
     RankedIncident(ranking, case).report(reports / f"{name}.html")
-    return row | _answer(ranking), list(_candidates(name, ranking))
-
-
-def _answer(ranking: Ranking) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "outcome": ranking.outcome,
-        "not_checked": "; ".join(ranking.not_checked) or None,
-        "error": ranking.error,
-    }
-    if ranking.outcome != "ranked" or not ranking.candidates:
-        return row
-    first = ranking.candidates[0]
-    return row | {
-        "origin": first.entity,
-        "kind": first.kind,
-        "service": first.service,
-        "probability": first.probability,
-        "onset": first.onset_ns,
-        "path": " -> ".join(first.path),
-        "why": "; ".join(evidence.text for evidence in first.evidence_for),
-    }
-
-
-def _candidates(name: str, ranking: Ranking) -> Iterator[dict[str, Any]]:
-    for rank, candidate in enumerate(ranking.candidates, 1):
-        yield {
-            "incident": name,
-            "rank": rank,
-            "entity": candidate.entity,
-            "kind": candidate.kind,
-            "service": candidate.service,
-            "probability": candidate.probability,
-            "score_nats": candidate.score,
-            "onset": candidate.onset_ns,
-        }
+    return row | answer(ranking), list(candidates(name, ranking))
 
 
 def _traffic(store: Store, hour: Window) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -1,23 +1,22 @@
-"""A pass: hour by hour, skipping what is done, then the tables of all hours and the page."""
+"""A pass: the hours that are not done are rolled up, then ranked; last the tables of all hours and the page."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ..errors import SourceError
+from ..graph.cache import fill
+from ..graph.engine import Engine, open_engine
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, Window
-from .hour import analyse, key_of, name_of
+from .hour import analyse, around, is_done, key_of, name_of
 from .page import write_page
 from .tables import TABLES, combine, offenders, reliability
-
-_DONE = "done.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,76 +30,109 @@ class Pass:
     page: Path
 
 
+@dataclass(frozen=True, slots=True)
+class HourTask:
+    """An hour to rank, as any worker can do it: where the store is and where tables and reports go."""
+
+    store: Path
+    sample: int
+    hour: Window
+    ranker: str
+    folder: Path
+    reports: Path
+    key: str
+
+
 def run(
     store: Store,
     out: Path,
     window: Window | None = None,
     ranker: str = "hypocenter",
     progress: Callable[[int, int, str], None] | None = None,
+    engine: Engine | None = None,
 ) -> Pass:
     """Analyse the hours that ``window`` touches (None: all that there are); write tables and the page to ``out``.
 
     An hour whose segments did not change since an earlier pass is not analysed again, so a pass that was killed goes
-    on where it ended, and a pass over the same data changes nothing. ``progress`` is told hours done, hours in all, and
-    the hour at work.
+    on where it ended, and a pass over the same data changes nothing. ``progress`` is told steps done, steps in all
+    (two an hour), and the one at work. The engine rolls up hours and ranks their incidents, an hour a task; None is
+    this process. A cluster's workers must see the store and ``out`` under the same paths.
 
     Raises
     ------
     SourceError
-        The store holds no spans in the window, or ``out`` cannot be written.
+        The store holds no spans in the window, ``out`` cannot be written, or the cluster gives up.
     """
     held = store.bounds("spans")
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
         raise SourceError(f"{store.path}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
     numbers = range(asked.start_ns // HOUR_NS, -(-asked.end_ns // HOUR_NS))
-    hours, reports = out / "hours", out / "reports"
-    done, skipped, failed = 0, 0, []
+    hours = [Window(number * HOUR_NS, (number + 1) * HOUR_NS) for number in numbers]
+    parts, reports = out.absolute() / "hours", out.absolute() / "reports"
     try:
-        for folder in (hours, reports):
+        for folder in (parts, reports):
             folder.mkdir(parents=True, exist_ok=True)
-        listed = []
-        for index, number in enumerate(numbers):
-            hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
-            folder = hours / name_of(hour)
-            if progress:
-                progress(index, len(numbers), folder.name)
-            key = key_of(store, hour, ranker)
-            if _is_done(folder, key):
-                skipped += 1
-            else:
-                problem = _try(store, hour, ranker, folder, reports)
-                if problem is not None:
-                    failed.append(f"{folder.name}: {problem}")
-                    continue
-                (folder / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
-                done += 1
-            listed.append(folder)
+        # Data that comes meanwhile makes another key, so its hours are done again.
+        every = [
+            HourTask(
+                store.path.absolute(),
+                store.sample,
+                hour,
+                ranker,
+                parts / name_of(hour),
+                reports,
+                key_of(store, hour, ranker),
+            )
+            for hour in hours
+        ]
+        tasks = [task for task in every if not is_done(task.folder, task.key)]
+        with nullcontext(engine) if engine else open_engine() as at_work:
+            failed = _do(store, tasks, at_work, progress or (lambda *_: None))
+        listed = [task.folder for task in every if task.folder.name not in failed]
         tables = combine(listed)
         for name in TABLES:
             tables[name].to_parquet(out / f"{name}.parquet", index=False)
         summary = {"reliability": reliability(tables["edges"]), "offenders": offenders(tables["incidents"])}
         for name, frame in summary.items():
             frame.to_parquet(out / f"{name}.parquet", index=False)
-        page = write_page(out / "index.html", asked, tables | summary, failed)
+        lines = tuple(f"{hour}: {problem}" for hour, problem in sorted(failed.items()))
+        page = write_page(out / "index.html", asked, tables | summary, lines)
     except OSError as error:
         raise SourceError(f"{out}: cannot write the results: {error}", retryable=True) from error
-    return Pass(done, skipped, tuple(failed), tables["incidents"], page)
+    return Pass(len(tasks) - len(failed), len(hours) - len(tasks), lines, tables["incidents"], page)
 
 
-def _is_done(folder: Path, key: str) -> bool:
+def _do(
+    store: Store, tasks: list[HourTask], engine: Engine, progress: Callable[[int, int, str], None]
+) -> dict[str, str]:
+    """Roll up and rank hours; return those that failed and why."""
+    steps, failed = 2 * len(tasks), dict[str, str]()
+    for at, task in enumerate(tasks):
+        progress(at, steps, f"roll up {task.folder.name}")
+        if problem := _rolled_up(store, task, engine):
+            failed[task.folder.name] = problem
+    ready = [task for task in tasks if task.folder.name not in failed]
+    for at, (task, problem) in enumerate(zip(ready, engine.each(_ranked, ready), strict=True)):
+        if problem:
+            failed[task.folder.name] = problem
+        progress(steps - len(ready) + at + 1, steps, f"ranked {task.folder.name}")
+    return failed
+
+
+def _rolled_up(store: Store, task: HourTask, engine: Engine) -> str | None:
     try:
-        return bool(json.loads((folder / _DONE).read_text(encoding="utf-8"))["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        fill(store, around(task.hour), engine)
+    except SourceError as error:  # one bad hour must not cost the others; it is named and tried again
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
-def _try(store: Store, hour: Window, ranker: str, folder: Path, reports: Path) -> str | None:
+def _ranked(task: HourTask) -> str | None:
     try:
-        analyse(store, hour, ranker, folder, reports)
+        analyse(Store(task.store, sample=task.sample), task.hour, task.ranker, task.folder, task.reports, task.key)
     except OSError:
         raise  # of the results: the next hour would not fare better
-    except Exception as error:  # noqa: BLE001  one bad hour must not cost the others; it is named and tried again
-        shutil.rmtree(folder.with_name(f".{folder.name}"), ignore_errors=True)
+    except Exception as error:  # noqa: BLE001  as above, whatever the ranking met
         return f"{type(error).__name__}: {error}"
     return None

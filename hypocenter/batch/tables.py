@@ -47,7 +47,8 @@ TABLES: dict[str, pa.Schema] = {
             ("onset", _TIME),
         ]
     ),
-    # An edge in an hour: calls as seen, failed ones, 95th percentiles; null is unknown.
+    # An edge in an hour: calls as seen, and with those that sampling left out; failed ones, 95th percentiles; null is
+    # unknown.
     "edges": pa.schema(
         [
             ("hour", _TIME),
@@ -55,6 +56,7 @@ TABLES: dict[str, pa.Schema] = {
             ("target", _TEXT),
             ("kind", _TEXT),
             ("count", _INT),
+            ("adjusted_count", _REAL),
             ("errors", _INT),
             ("client_p95_s", _REAL),
             ("server_p95_s", _REAL),

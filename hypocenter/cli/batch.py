@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .rank import FOUND, RankerName, Store
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..batch import Pass
+    from ..graph.engine import Engine
     from ..tracer.store import Store as Opened
     from ..tracer.window import Window
 
@@ -24,6 +29,14 @@ def batch(
     until: Annotated[str | None, typer.Option(help="The end; by default the end of the data.")] = None,
     every: Annotated[str | None, typer.Option(help="Go on, a pass at this interval (1h, 15m).")] = None,
     ranker: RankerName = "hypocenter",
+    engine: Annotated[str, typer.Option(help="duckdb: this machine; spark: a cluster (the extra spark).")] = "duckdb",
+    alerts: Annotated[
+        Path | None, typer.Option(help="Rank these instead: a CSV file with the columns time and, if known, service.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Roll up one trace in so many; adjusted counts make up for the rest.")
+    ] = 1,
+    master: Annotated[str | None, typer.Option(help="The cluster's URL (spark://host:7077), for Spark.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit with {FOUND} if there was an incident.")
@@ -36,36 +49,69 @@ def batch(
     """
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
+    if alerts is not None and (since or until or every):
+        raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
     interval_s = None if every is None else _interval(every)
-    while True:
-        done = _one_pass(store, out, since, until, ranker)
-        typer.echo(_to_json(done) if output == "json" else _to_text(done))
-        if interval_s is None:
-            break
-        time.sleep(interval_s)
+    from ..tracer.store import Store as Opened
+
+    with _engine(engine, master) as at_work:
+        if alerts is not None:
+            _rank_alerts(Opened(store, sample=sample), out, alerts, ranker, at_work, output, exit_code)
+            return
+        while True:
+            done = _one_pass(Opened(store, sample=sample), out, since, until, ranker, at_work)
+            typer.echo(_to_json(done) if output == "json" else _to_text(done))
+            if interval_s is None:
+                break
+            time.sleep(interval_s)
     if done.failed:
         raise typer.Exit(1)
     if exit_code and len(done.incidents):
         raise typer.Exit(FOUND)
 
 
-def _one_pass(store: Path, out: Path, since: str | None, until: str | None, ranker: str) -> Pass:
+def _engine(name: str, master: str | None) -> AbstractContextManager[Engine]:
+    from ..graph.engine import open_engine
+
+    try:
+        return open_engine(name, master)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--engine/--master") from error
+
+
+def _rank_alerts(
+    store: Opened, out: Path, alerts: Path, ranker: str, engine: Engine, output: str, exit_code: bool
+) -> None:
+    from ..batch.alerts import rank_alerts, read_alerts
+
+    with _progress() as show:
+        incidents = rank_alerts(store, out, read_alerts(alerts), engine, ranker, show)
+    told = _incidents_json(incidents) if output == "json" else [*_incident_lines(incidents), str(out)]
+    typer.echo(json.dumps({"incidents": told}, indent=2) if output == "json" else "\n".join(told))
+    if (incidents["outcome"] == "failed").any():
+        raise typer.Exit(1)
+    if exit_code and len(incidents):
+        raise typer.Exit(FOUND)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a function that shows steps done, steps in all and the step at work, on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..batch import run
-    from ..tracer.store import Store as Opened
-
-    opened = Opened(store)
-    window = _window(opened, since, until)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("hours", total=None)
+        task = bar.add_task("look", total=None)
+        yield lambda done, total, step: bar.update(task, completed=done, total=total, description=step)
 
-        def show(done: int, total: int, hour: str) -> None:
-            bar.update(task, completed=done, total=total, description=hour)
 
-        return run(opened, out, window, ranker, show)
+def _one_pass(store: Opened, out: Path, since: str | None, until: str | None, ranker: str, engine: Engine) -> Pass:
+    from ..batch import run
+
+    window = _window(store, since, until)
+    with _progress() as show:
+        return run(store, out, window, ranker, show, engine)
 
 
 def _window(store: Opened, since: str | None, until: str | None) -> Window | None:
@@ -95,17 +141,26 @@ def _interval(text: str) -> float:
     return seconds
 
 
-def _to_text(done: Pass) -> str:
-    lines = [f"{done.analysed} hours analysed, {done.skipped} unchanged"]
-    for row in done.incidents.to_dict("records"):
+def _incident_lines(incidents: pd.DataFrame) -> list[str]:
+    lines = []
+    for row in incidents.to_dict("records"):
         ranked = row["outcome"] == "ranked"
         origin = f"{row['origin']} ({row['kind']}) {row['probability']:.0%}" if ranked else "no clear origin"
-        lines.append(f"{row['start']:%Y-%m-%d %H:%M:%S}  {origin}  felt: {row['felt']}")
-    lines += [f"not analysed: {line}" for line in done.failed]
-    return "\n".join([*lines, str(done.page)])
+        felt = row["felt"] or row["symptom"] or "not told where"
+        lines.append(f"{row['start']:%Y-%m-%d %H:%M:%S}  {origin}  felt: {felt}")
+    return lines
+
+
+def _incidents_json(incidents: pd.DataFrame) -> Any:
+    return json.loads(incidents.to_json(orient="records", date_format="iso", date_unit="ns"))
+
+
+def _to_text(done: Pass) -> str:
+    head = f"{done.analysed} hours analysed, {done.skipped} unchanged"
+    failed = [f"not analysed: {line}" for line in done.failed]
+    return "\n".join([head, *_incident_lines(done.incidents), *failed, str(done.page)])
 
 
 def _to_json(done: Pass) -> str:
-    incidents = json.loads(done.incidents.to_json(orient="records", date_format="iso", date_unit="ns"))
     counts = {"analysed": done.analysed, "skipped": done.skipped, "failed": list(done.failed)}
-    return json.dumps(counts | {"page": str(done.page), "incidents": incidents}, indent=2)
+    return json.dumps(counts | {"page": str(done.page), "incidents": _incidents_json(done.incidents)}, indent=2)

@@ -58,8 +58,8 @@ def test_hour_with_new_data_is_analysed_again(store: Store, tmp_path: Path) -> N
 
 
 def test_pass_that_was_cut_goes_on_where_it_ended(store: Store, tmp_path: Path) -> None:
-    def cut(done: int, _total: int, _hour: str) -> None:
-        if done == 1:
+    def cut(_done: int, _total: int, step: str) -> None:
+        if step.startswith("ranked"):
             raise KeyboardInterrupt
 
     later = telemetry(suspect="late")
@@ -117,3 +117,19 @@ def test_command_prints_incidents_and_exits_as_asked(store: Store, tmp_path: Pat
 def test_interval_that_is_none_is_a_usage_error(store: Store, tmp_path: Path) -> None:
     asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out"), "--every", "soon"]
     assert CliRunner().invoke(app, asked).exit_code == 2
+
+
+def test_master_without_spark_and_an_engine_that_is_none_are_usage_errors(store: Store, tmp_path: Path) -> None:
+    asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out")]
+    for options in (["--master", "spark://host:7077"], ["--engine", "flink"]):
+        assert CliRunner().invoke(app, [*asked, *options]).exit_code == 2
+
+
+def test_sample_is_analysed_apart_from_the_whole_with_counts_that_come_to_it(store: Store, tmp_path: Path) -> None:
+    whole, sampled = run(store, tmp_path / "out"), run(Store(store.path, sample=2), tmp_path / "sampled")
+    assert (whole.analysed, sampled.analysed) == (1, 1)
+    counts = [pd.read_parquet(tmp_path / name / "edges.parquet") for name in ("out", "sampled")]
+    seen, adjusted = ([frame[column].sum() for frame in counts] for column in ("count", "adjusted_count"))
+    assert seen[0] == adjusted[0] and adjusted[1] == 2 * seen[1]
+    assert 0.8 < adjusted[1] / adjusted[0] < 1.2
+    assert run(Store(store.path, sample=2), tmp_path / "out").skipped == 0

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from xdist.scheduler import LoadFileScheduling
 
 # Two labs or two clusters at once would disturb each other.
-_TOGETHER = {"kubernetes_cluster": "kubernetes", "test_lab": "lab", "test_spark": "spark"}
+_TOGETHER = {"kubernetes_cluster": "kubernetes", "test_lab": "lab", "spark_cluster": "spark"}
 
 
 class OneAtATime(LoadFileScheduling):

@@ -41,6 +41,9 @@ class Store:
         The folder.
     create
         Make a store of a folder that is absent or empty.
+    sample
+        Rollups are made of one trace in so many, for stores whose every trace would cost too much; rows are read as
+        they are.
 
     Raises
     ------
@@ -48,8 +51,10 @@ class Store:
         The folder is no store, was made by a newer version, or cannot be read.
     """
 
-    def __init__(self, path: Path | str, create: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, create: bool = False, *, sample: int = 1) -> None:
+        if sample < 1:
+            raise ValueError(f"expected one trace in 1 or more, got {sample}")
+        self.path, self.sample = Path(path), sample
         self._durable_folders: set[Path] = set()
         self._problems: dict[str, str] = {}
         self._swept_at = float("-inf")

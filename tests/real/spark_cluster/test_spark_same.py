@@ -1,8 +1,8 @@
-"""Spark on a real cluster and DuckDB come to the same, whatever the spans; what ends in the middle is made whole."""
+"""Spark on a real cluster and DuckDB come to the same, whatever the spans."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from odd_spans import odd_store
-from spark_cluster import SETTINGS, Cluster, cluster
 
 from hypocenter.analysis.incident import case_of
 from hypocenter.analysis.ranker import create
@@ -18,37 +17,17 @@ from hypocenter.analysis.ranking import Ranking
 from hypocenter.errors import SourceError
 from hypocenter.graph import log_rollup, queries
 from hypocenter.graph.cache import fill, rollups
-from hypocenter.graph.engine import Engine, open_engine
+from hypocenter.graph.engine import Engine
 from hypocenter.graph.log_rollup import roll_up_logs
 from hypocenter.graph.profiles import Profiles
 from hypocenter.graph.rollup import SCHEMAS, Rollups
 from hypocenter.graph.rules import Rules
-from hypocenter.graph.spark import spark_engine
 from hypocenter.tracer.ingest import ingest
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import Window
 
 pytestmark = pytest.mark.timeout(300)
 RECORDINGS = Path(__file__).parents[2] / "sample_data" / "lab" / "recordings"
-
-
-@pytest.fixture(scope="module")
-def spark_cluster(program: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    program("java", remedy="Java 17 or newer runs Spark; `make system` as root installs it")
-    with cluster(tmp_path_factory.mktemp("spark")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def spark(spark_cluster: Cluster) -> Iterator[Engine]:
-    with spark_engine(spark_cluster.url, SETTINGS) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def duckdb() -> Iterator[Engine]:
-    with open_engine("duckdb") as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +88,11 @@ def test_odd_spans_are_rolled_up_to_the_bit(are_ids_hex: bool, spark: Engine, du
 def test_recordings_of_the_lab_are_rolled_up_to_the_bit(spark: Engine, duckdb: Engine) -> None:
     paths = [str(path) for path in sorted(RECORDINGS.glob("*/spans.parquet"))]
     assert _differences(spark.roll_up(paths), duckdb.roll_up(paths)) == []
+
+
+def test_sample_takes_the_same_traces(spark: Engine, duckdb: Engine, tmp_path: Path) -> None:
+    paths = odd_store(tmp_path / "store").paths("spans")
+    assert _differences(spark.roll_up(paths, None, 3), duckdb.roll_up(paths, None, 3)) == []
 
 
 def test_spans_outside_a_window_are_left_out_alike_and_nothing_gives_nothing(

@@ -61,7 +61,7 @@ class Cluster:
         wait_for(lambda: not self._state()["activeapps"], "the end of Spark's applications")
 
     def _state(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self._web_port}/json/").json()
+        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self._web_port}/json/").raise_for_status().json()
         return found
 
     def _start(self, name: str, of_class: str, *options: str) -> None:
@@ -73,7 +73,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def running(folder: Path) -> Iterator[Cluster]:
     """Yield a running cluster; all its processes end with it."""
     processes = Processes(folder)
     try:

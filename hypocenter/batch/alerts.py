@@ -1,0 +1,145 @@
+"""Many alerts at once: each is ranked as its own incident, a few neighbours a task, over what a store holds."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .. import __version__
+from ..analysis.incident import case_of
+from ..analysis.onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS
+from ..analysis.ranker import create
+from ..errors import DecodeError, HypocenterError, SourceError
+from ..graph.engine import Engine
+from ..moments import moment_ns
+from ..tracer.schema import SIGNALS
+from ..tracer.store import Store
+from ..tracer.window import SECOND_NS, Window, to_rfc3339
+from .rows import answer, candidates
+from .tables import TABLES, table
+
+# Neighbours in time read the same segments.
+_TOGETHER = 20
+_NAMES = ("incidents", "candidates")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Alert:
+    """When it was noticed, nanoseconds since the epoch, and the service where it hurts ("": find it)."""
+
+    at_ns: int
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsTask:
+    """Some alerts to rank, as any worker can do it; tables go to ``folder``, which appears whole."""
+
+    store: Path
+    alerts: tuple[Alert, ...]
+    ranker: str
+    folder: Path
+
+
+def read_alerts(path: Path) -> list[Alert]:
+    """Return the alerts of a CSV file with the columns ``time`` (RFC 3339 or epoch) and, if known, ``service``.
+
+    Raises DecodeError for a row that has no such time, naming its line.
+    """
+    alerts = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if "time" not in (reader.fieldnames or ()):
+                raise DecodeError(str(path), "line 1", "expected the columns time and, if known, service")
+            for row in reader:
+                try:
+                    alerts.append(Alert(moment_ns(row["time"]), row.get("service") or ""))
+                except ValueError as error:
+                    raise DecodeError(str(path), f"line {reader.line_num}", str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}") from error
+    return alerts
+
+
+def rank_alerts(
+    store: Store,
+    out: Path,
+    alerts: Sequence[Alert],
+    engine: Engine,
+    ranker: str = "hypocenter",
+    progress: Callable[[int, int, str], None] | None = None,
+) -> pd.DataFrame:
+    """Rank each alert; write ``incidents.parquet`` and ``candidates.parquet`` to ``out`` and return the incidents.
+
+    Alerts of an earlier pass whose segments did not change are not ranked again. An alert that cannot be ranked has the
+    outcome *failed* and says why.
+    """
+    ordered, parts = sorted(set(alerts)), out.absolute() / "alerts"
+    groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        every = [AlertsTask(store.path.absolute(), one, ranker, parts / _key(store, one, ranker)) for one in groups]
+        tasks = [task for task in every if not task.folder.is_dir()]
+        for at, _ in enumerate(engine.each(_ranked, tasks), 1):
+            if progress:
+                progress(at * _TOGETHER, len(tasks) * _TOGETHER, "rank")
+        found = {name: _together(name, every) for name in _NAMES}
+        for name in _NAMES:
+            pq.write_table(found[name], out / f"{name}.parquet", compression="zstd")
+    except OSError as error:
+        raise SourceError(f"{out}: cannot write the results: {error}", retryable=True) from error
+    return found["incidents"].to_pandas()
+
+
+def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
+    reach = Window(alerts[0].at_ns - EARLIEST_NS - BASELINE_NS, alerts[-1].at_ns + max(1, LATEST_NS + INCIDENT_NS))
+    names = sorted(f"{s}/{segment.name}" for s in SIGNALS for segment in store.segments(s, reach))
+    asked = [f"{alert.at_ns} {alert.service}" for alert in alerts]
+    return hashlib.sha256("\n".join([__version__, ranker, *asked, *names]).encode()).hexdigest()[:32]
+
+
+def _ranked(task: AlertsTask) -> int:
+    store, rows = Store(task.store), {name: list[dict[str, Any]]() for name in _NAMES}
+    for alert in task.alerts:
+        incident, found = _rank(store, alert, task.ranker)
+        rows["incidents"].append(incident)
+        rows["candidates"] += found
+    # A task of a cluster may run twice at once; both write the same.
+    staging = Path(tempfile.mkdtemp(prefix=".", dir=task.folder.parent))
+    for name in _NAMES:
+        pq.write_table(table(name, rows[name]), staging / f"{name}.parquet", compression="zstd")
+    try:
+        staging.rename(task.folder)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not task.folder.is_dir():
+            raise
+    return len(task.alerts)
+
+
+def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    at = to_rfc3339(alert.at_ns // SECOND_NS * SECOND_NS)
+    name = f"{at.replace(':', '')}-{hashlib.sha256(f'{alert.at_ns} {alert.service}'.encode()).hexdigest()[:8]}"
+    row: dict[str, Any] = {"incident": name, "start": alert.at_ns, "symptom": alert.service or None}
+    try:
+        case = case_of(store, at_ns=alert.at_ns, symptom=alert.service or None)
+        ranking = create(ranker).rank(case)
+    except HypocenterError as error:
+        return row | {"outcome": "failed", "error": str(error)}, []
+    return row | answer(ranking), list(candidates(name, ranking))
+
+
+def _together(name: str, tasks: Sequence[AlertsTask]) -> pa.Table:
+    parts = [pq.read_table(task.folder / f"{name}.parquet", schema=TABLES[name]) for task in tasks]
+    return pa.concat_tables([TABLES[name].empty_table(), *parts])

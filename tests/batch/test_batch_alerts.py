@@ -1,0 +1,68 @@
+"""Many alerts as one job: each ranked once, whatever is cut and run again, and none lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_incident import ALERT_NS, END_NS, START_NS, telemetry
+from typer.testing import CliRunner
+
+from hypocenter.batch import alerts
+from hypocenter.batch.alerts import Alert, rank_alerts, read_alerts
+from hypocenter.cli.main import app
+from hypocenter.errors import DecodeError
+from hypocenter.graph.engine import duckdb_engine
+from hypocenter.tracer.store import Store
+
+SECOND_NS = 10**9
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store", create=True)
+    store.append(telemetry(), arrived_ns=START_NS)
+    return store
+
+
+def test_each_alert_has_its_own_ranking_and_is_ranked_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [Alert(ALERT_NS + n * SECOND_NS, "web") for n in range(25)] + [Alert(END_NS + 10**15, "web")]
+    with duckdb_engine() as engine:
+        found = rank_alerts(store, tmp_path / "out", asked, engine)
+        again = rank_alerts(store, tmp_path / "out", [*asked, *asked], engine)
+    assert list(found.service[:25]) == ["payment"] * 25
+    assert list(found.outcome) == ["ranked"] * 25 + ["failed"]
+    assert found.error.iloc[-1].startswith("nothing around the alert's time")
+    pd.testing.assert_frame_equal(found, again)
+    candidates = pd.read_parquet(tmp_path / "out" / "candidates.parquet")
+    assert set(candidates.incident) == set(found.incident[:25]) and found.incident.is_unique
+    with monkeypatch.context() as patched, duckdb_engine() as engine:
+        patched.setattr(alerts, "_rank", None)
+        pd.testing.assert_frame_equal(rank_alerts(store, tmp_path / "out", asked, engine), found)
+
+
+def test_file_of_alerts_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "alerts.csv"
+    file.write_text("time,service\n2023-11-14T22:13:20Z,web\n1700000001,\n", encoding="utf-8")
+    assert read_alerts(file) == [Alert(1_700_000_000 * SECOND_NS, "web"), Alert(1_700_000_001 * SECOND_NS)]
+    file.write_text("time,service\n1700000001,web\nsoon,web\n", encoding="utf-8")
+    with pytest.raises(DecodeError, match=r"alerts.csv: line 3: .*soon"):
+        read_alerts(file)
+    file.write_text("when\n1\n", encoding="utf-8")
+    with pytest.raises(DecodeError, match="line 1: expected the columns time"):
+        read_alerts(file)
+
+
+def test_command_ranks_a_file_of_alerts(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "alerts.csv"
+    file.write_text(f"time,service\n{ALERT_NS},web\n", encoding="utf-8")
+    asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out"), "--alerts", str(file)]
+    text = CliRunner().invoke(app, [*asked, "--exit-code"])
+    assert text.exit_code == 3 and "payment (service)" in text.stdout
+    (incident,) = json.loads(CliRunner().invoke(app, [*asked, "-o", "json"]).stdout)["incidents"]
+    assert (incident["service"], incident["symptom"]) == ("payment", "web")
+    assert CliRunner().invoke(app, [*asked, "--since", "-1h"]).exit_code == 2
