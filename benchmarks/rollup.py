@@ -83,9 +83,9 @@ def rolled_up_store(services: int, hours: int, calls: int) -> Iterator[Store]:
             store.append(Batch({"spans": rows}), arrived_ns=start_ns + HOUR_NS // 2)
         hour = hour_of(services, calls, rng)
         for start_ns in starts[:-1]:
-            kept = cache.folder_of(store, Window(start_ns, start_ns + HOUR_NS))
+            kept = cache.kept_of(store, Window(start_ns, start_ns + HOUR_NS))
             assert kept is not None
-            cache.keep(kept, _at(hour, start_ns))
+            kept.write(_at(hour, start_ns))
         yield store
 
 

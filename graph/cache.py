@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import feather
 
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, to_rfc3339
-from . import histogram
+from .kept import COARSE, FINE, Kept
 from .namespaces import told_apart
 from .rollup import SCHEMAS, Rollups, empty, to_steps, within
 from .slices import roll_up_segments
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 # How far a trace may reach beyond the edge of an hour and still be linked whole.
 OVERLAP_NS = 5 * MINUTE_NS
 _FOLDER = "rollups"
-_FINE, _COARSE = "{}.parquet", "{}-hour.arrow"
 # Part of a key: what other rules rolled up is not read.
 _RULES = "6"
 
@@ -61,18 +57,18 @@ def rollups(
     parts = []
     for number in range(first, last + 1):
         hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
-        folder = folder_of(store, hour)
-        if folder is None:
+        place = kept_of(store, hour)
+        if place is None:
             continue
         part = Window(max(hour.start_ns, window.start_ns), min(hour.end_ns, window.end_ns))
-        kept = _read(folder, _COARSE, durations_of) if coarse and part == hour else None
+        kept = place.read(COARSE, durations_of) if coarse and part == hour else None
         if kept is None:
-            fine = _read(folder, _FINE, durations_of)
+            fine = place.read(FINE, durations_of)
             if fine is None and hour.end_ns > bounds.end_ns:
                 fine = _roll_up(store, part)
             elif fine is None:
                 fine = _roll_up(store, hour)
-                keep(folder, fine)
+                place.write(fine)
             kept = within(fine, part)
             kept = to_steps(kept, HOUR_NS) if coarse else kept
         parts.append(kept)
@@ -116,10 +112,10 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
     filled = 0
     for number in range(first, last + 1):
         hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
-        folder = folder_of(store, hour)
-        if folder is not None and not folder.is_dir():
+        place = kept_of(store, hour)
+        if place is not None and not place.exists():
             around = _around(hour)
-            keep(folder, within(engine.roll_up(store.paths("spans", around), around, store.sample), hour))
+            place.write(within(engine.roll_up(store.paths("spans", around), around, store.sample), hour))
             filled += 1
     return filled
 
@@ -141,48 +137,8 @@ def _key(paths: list[Path]) -> str:
     return hashlib.sha256("\n".join([_RULES, *sorted(path.stem for path in paths)]).encode()).hexdigest()[:32]
 
 
-def _read(folder: Path, steps: str, durations_of: Collection[str]) -> Rollups | None:
-    try:
-        return Rollups(**{name: _read_table(folder / steps.format(name), name, durations_of) for name in SCHEMAS})
-    except (OSError, pa.ArrowException):  # absent, replaced meanwhile, or damaged: it can be made again
-        return None
-
-
-def _read_table(path: Path, name: str, durations_of: Collection[str]) -> pa.Table:
-    schema = SCHEMAS[name]
-    read = [field.name for field in schema if field.type != histogram.TYPE or name in durations_of]
-    if path.suffix == ".parquet":
-        table = pq.read_table(path, columns=read)
-    else:
-        table = feather.read_table(path, columns=read, memory_map=True)
-    return pa.table(
-        [table[n] if n in read else pa.nulls(len(table), schema.field(n).type) for n in schema.names], schema
-    )
-
-
-def keep(folder: Path, rollups: Rollups) -> None:
-    """Publish an hour's tables at once, in steps of 10 s and as one, and remove those that they replace."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    except OSError:  # a store that may only be read
-        return
-    try:
-        coarse = to_steps(rollups, HOUR_NS)
-        for name in SCHEMAS:
-            pq.write_table(getattr(rollups, name), staging / _FINE.format(name), compression="zstd")
-            # Few rows, read by the hundred: three times the size of Parquet, a third of the time.
-            feather.write_feather(getattr(coarse, name), staging / _COARSE.format(name), compression="lz4")
-        for older in folder.parent.iterdir():
-            if older != staging and not older.name.startswith("."):
-                shutil.rmtree(older, ignore_errors=True)
-        staging.replace(folder)
-    except OSError:  # no room, or another process was faster
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def folder_of(store: Store, hour: Window) -> Path | None:
+def kept_of(store: Store, hour: Window) -> Kept | None:
     """Return where the rollups of a whole hour are kept; None without spans in or around it."""
     paths = [segment.path for segment in store.segments("spans", _around(hour))]
     kept = _FOLDER if store.sample == 1 else f"{_FOLDER}-one-in-{store.sample}"
-    return store.path / kept / _name(hour) / _key(paths) if paths else None
+    return Kept(store.path / kept / _name(hour) / _key(paths), store.filesystem) if paths else None

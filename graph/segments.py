@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from hypocenter.errors import SourceError
 
 from ..tracer.schema import SPANS
+from ..tracer.store.remote import located
 from ..tracer.window import Window
 from .ids import hashes
 from .profiles import TEXTS
@@ -43,7 +44,8 @@ def batches(
     )
     reading = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=TEXTS))
     try:
-        dataset = ds.dataset([str(path) for path in paths], schema=schema, format=reading)
+        files, filesystem = located(paths)
+        dataset = ds.dataset(files, schema=schema, format=reading, filesystem=filesystem)
         scanner = dataset.scanner(
             columns=list(dict.fromkeys([*columns, *(["trace_id"] if sample > 1 else [])])),
             filter=within,

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from hypocenter.errors import SourceError
 
+from ..tracer.store.remote import located
 from ..tracer.window import Window
 from .engine import Engine, Found, Task
 from .ids import OpaqueIds
@@ -135,9 +136,15 @@ def spark_engine(master: str | None = None, settings: Mapping[str, str] | None =
 
 def _groups(paths: Sequence[str], cores: int) -> list[list[str]]:
     """Return paths in groups of about equal size, in their order, at least one for each core."""
-    # Workers have other working folders.
-    paths = [str(Path(path).absolute()) for path in paths]
-    sizes = np.array([Path(path).stat().st_size for path in paths], np.int64)
+    if not paths:
+        return []
+    files, filesystem = located(paths)
+    if filesystem is None:
+        # Workers have other working folders.
+        paths = [str(Path(path).absolute()) for path in paths]
+        sizes = np.array([Path(path).stat().st_size for path in paths], np.int64)
+    else:
+        sizes = np.array([info.size or 0 for info in filesystem.get_file_info(files)], np.int64)
     number = (np.cumsum(sizes) - sizes) // min(_TASK_BYTES, sizes.sum() // cores + 1)
     return [[paths[at] for at in np.flatnonzero(number == one).tolist()] for one in np.unique(number)]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs as pafs
 
 from ..schema import SIGNALS, TIME_COLUMN
 from ..window import Window
@@ -25,13 +26,17 @@ def rows_in(
     columns: Sequence[str] | None,
     predicate: pc.Expression | None,
     report: Report,
+    filesystem: pafs.FileSystem | None = None,
 ) -> pa.Table:
-    """Return the wanted rows in the order of ``segments``; one whose pages are damaged is reported and left out."""
+    """Return the wanted rows in the order of ``segments``; one whose pages are damaged is reported and left out.
+
+    Segments lie in ``filesystem``, None being this machine's.
+    """
     wanted = _schema(signal, columns)
     tables = [
         table
         for run, condition in _runs(segments, signal, window, predicate)
-        for table in _tables(run, signal, wanted.names, condition, report)
+        for table in _tables(run, signal, wanted.names, condition, report, filesystem)
     ]
     return pa.concat_tables([wanted.empty_table(), *tables])
 
@@ -42,17 +47,19 @@ def batches_in(
     window: Window | None,
     columns: Sequence[str] | None,
     report: Report,
+    filesystem: pafs.FileSystem | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted rows in the order of ``segments``; a damaged segment is reported and ends where it breaks."""
     wanted = _schema(signal, columns)
     for run, condition in _runs(segments, signal, window, None):
         for group in _groups(run):
             if len(group) > 1:
-                for table in _tables(group, signal, wanted.names, condition, report):
+                for table in _tables(group, signal, wanted.names, condition, report, filesystem):
                     yield from (batch for batch in table.to_batches() if batch.num_rows)
                 continue
             try:
-                yield from (b for b in _scanner(group, signal, wanted.names, condition).to_batches() if b.num_rows)
+                scanner = _scanner(group, signal, wanted.names, condition, filesystem)
+                yield from (batch for batch in scanner.to_batches() if batch.num_rows)
             except (pa.ArrowException, OSError) as error:
                 report(str(group[0].path), _reason(error))
 
@@ -102,25 +109,38 @@ def _runs(
 
 
 def _tables(
-    segments: list[Segment], signal: str, names: list[str], condition: pc.Expression | None, report: Report
+    segments: list[Segment],
+    signal: str,
+    names: list[str],
+    condition: pc.Expression | None,
+    report: Report,
+    filesystem: pafs.FileSystem | None,
 ) -> Iterator[pa.Table]:
     """Yield the rows of ``segments``; on damage they are halved until the damaged one stands alone."""
     try:
-        yield _scanner(segments, signal, names, condition).to_table()
+        yield _scanner(segments, signal, names, condition, filesystem).to_table()
     except (pa.ArrowException, OSError) as error:
         if len(segments) == 1:
             report(str(segments[0].path), _reason(error))
             return
         half = len(segments) // 2
-        yield from _tables(segments[:half], signal, names, condition, report)
-        yield from _tables(segments[half:], signal, names, condition, report)
+        yield from _tables(segments[:half], signal, names, condition, report, filesystem)
+        yield from _tables(segments[half:], signal, names, condition, report, filesystem)
 
 
-def _scanner(segments: Sequence[Segment], signal: str, names: list[str], condition: pc.Expression | None) -> ds.Scanner:
+def _scanner(
+    segments: Sequence[Segment],
+    signal: str,
+    names: list[str],
+    condition: pc.Expression | None,
+    filesystem: pafs.FileSystem | None,
+) -> ds.Scanner:
     file_format = ds.ParquetFileFormat(
         default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     )
-    dataset = ds.dataset([str(s.path) for s in segments], schema=SIGNALS[signal], format=file_format)
+    dataset = ds.dataset(
+        [str(s.path) for s in segments], schema=SIGNALS[signal], format=file_format, filesystem=filesystem
+    )
     return dataset.scanner(columns=names, filter=condition, batch_size=_BATCH_ROWS, **_AHEAD)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -134,19 +134,26 @@ def describe(paths: Iterable[str], signal: str) -> list[tuple[str, Segment | str
             found.append((path, f"cannot be found ({error.strerror})"))
             continue
         keys.append((path, status.st_size, status.st_mtime_ns))
+    return found + footers(keys, signal, pq.read_metadata)
+
+
+def footers(
+    keys: Sequence[tuple[str, int, int]], signal: str, read: Callable[[str], pq.FileMetaData]
+) -> list[tuple[str, Segment | str]]:
+    """Return the same for files given as path, size and time of change, their footers read by ``read``."""
     unknown = [key for key in keys if key not in _footers]
     if len(unknown) > 1:
         with ThreadPoolExecutor(_THREADS) as pool:
-            read = list(pool.map(lambda key: _read_footer(key[0], signal), unknown))
+            found = list(pool.map(lambda key: _read_footer(key[0], signal, read), unknown))
     else:
-        read = [_read_footer(key[0], signal) for key in unknown]
-    _footers.update(zip(unknown, read, strict=True))
-    return found + [(key[0], _footers[key]) for key in keys]
+        found = [_read_footer(key[0], signal, read) for key in unknown]
+    _footers.update(zip(unknown, found, strict=True))
+    return [(key[0], _footers[key]) for key in keys]
 
 
-def _read_footer(path: str, signal: str) -> Segment | str:
+def _read_footer(path: str, signal: str, read: Callable[[str], pq.FileMetaData]) -> Segment | str:
     try:
-        metadata = pq.read_metadata(path)
+        metadata = read(path)
     except (pa.ArrowException, OSError) as error:
         return f"not a whole Parquet file ({str(error).splitlines()[0]})"
     facts = {

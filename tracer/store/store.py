@@ -24,6 +24,7 @@ from .segment import SUFFIX, Segment, conform, describe, write
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
+    import pyarrow.fs as pafs
 
 MARKER = "hypocenter-store.json"
 _FORMAT_VERSION = 1
@@ -50,6 +51,9 @@ class Store:
     SourceError
         The folder is no store, was made by a newer version, or cannot be read.
     """
+
+    # Where segments lie; None is this machine (`hypocenter.tracer.store.remote`).
+    filesystem: pafs.FileSystem | None = None
 
     def __init__(self, path: Path | str, create: bool = False, *, sample: int = 1) -> None:
         if sample < 1:
@@ -163,7 +167,7 @@ class Store:
         """
         if signal == "series":
             return self._series(columns, filter)
-        return rows_in(self.segments(signal, window), signal, window, columns, filter, self._report)
+        return rows_in(self.segments(signal, window), signal, window, columns, filter, self._report, self.filesystem)
 
     def scan(
         self, signal: str, window: Window | None = None, columns: Sequence[str] | None = None
@@ -171,7 +175,7 @@ class Store:
         """Yield what `read` returns in batches of at most 65,536 rows, in bounded memory."""
         if signal == "series":
             return iter(self._series(columns, None).to_batches())
-        return batches_in(self.segments(signal, window), signal, window, columns, self._report)
+        return batches_in(self.segments(signal, window), signal, window, columns, self._report, self.filesystem)
 
     def bounds(self, signal: str | None = None) -> Window | None:
         """Return the window of event time over one signal or all, from footers alone; None when there are no rows."""
@@ -276,7 +280,7 @@ class Store:
 
     def _series(self, columns: Sequence[str] | None, condition: pc.Expression | None) -> pa.Table:
         wanted = None if columns is None else list(dict.fromkeys([*columns, "series_id"]))
-        table = rows_in(self.segments("series"), "series", None, wanted, condition, self._report)
+        table = rows_in(self.segments("series"), "series", None, wanted, condition, self._report, self.filesystem)
         unique = unique_series([table])
         return unique if columns is None else unique.select(list(columns))
 

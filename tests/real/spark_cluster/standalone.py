@@ -54,11 +54,11 @@ class Cluster:
 
     def wait_for_workers(self, count: int) -> None:
         """Return when as many workers have joined."""
-        wait_for(lambda: self._state()["aliveworkers"] == count, f"{count} workers of Spark")
+        wait_for(lambda: self._state()["aliveworkers"] == count, f"{count} workers of Spark", 120)
 
     def wait_for_no_driver(self) -> None:
         """Return when the cluster is free for another driver: it has one core for each worker."""
-        wait_for(lambda: not self._state()["activeapps"], "the end of Spark's applications")
+        wait_for(lambda: not self._state()["activeapps"], "the end of Spark's applications", 120)
 
     def _state(self) -> dict[str, Any]:
         found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self._web_port}/json/").raise_for_status().json()

@@ -26,7 +26,7 @@ from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import HOUR_NS
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 HOURS = 2
 # What Spark calls the stages that read, share out and link.
 _LINKING = "groupByKey"
@@ -46,7 +46,7 @@ def test_worker_that_is_killed_costs_its_tasks_and_changes_nothing(spark_cluster
 
         def kill() -> None:
             # Linking is at work: its input lies on the workers' disks, one of which is now gone.
-            wait_for(lambda: _runs_stage(spark, _LINKING), "the stage that links")
+            wait_for(lambda: _runs_stage(spark, _LINKING), "the stage that links", 240)
             spark_cluster.kill_worker(WORKERS[0])
             killed.set()
 
@@ -85,7 +85,7 @@ def test_batch_job_whose_driver_is_killed_goes_on_where_it_ended(spark_cluster: 
     spark_cluster.wait_for_no_driver()
     with (tmp_path / "driver.log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log, start_new_session=True)
-        wait_for(lambda: list((store.path / "rollups").glob("*/*")), "the rollups of an hour", 120)
+        wait_for(lambda: list((store.path / "rollups").glob("*/*")), "the rollups of an hour", 240)
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
     kept = {path: path.stat().st_mtime_ns for path in (store.path / "rollups").glob("*/*")}

@@ -26,7 +26,7 @@ from hypocenter.tracer.ingest import ingest
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import Window
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 RECORDINGS = Path(__file__).parents[2] / "sample_data" / "lab" / "recordings"
 
 
