@@ -24,6 +24,7 @@ from ..graph.engine import Engine
 from ..moments import moment_ns
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
+from ..tracer.store.remote import store_at
 from ..tracer.window import SECOND_NS, Window, to_rfc3339
 from .rows import answer, candidates
 from .tables import TABLES, table
@@ -45,7 +46,7 @@ class Alert:
 class AlertsTask:
     """Some alerts to rank, as any worker can do it; tables go to ``folder``, which appears whole."""
 
-    store: Path
+    store: str
     alerts: tuple[Alert, ...]
     ranker: str
     folder: Path
@@ -89,7 +90,7 @@ def rank_alerts(
     groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        every = [AlertsTask(store.path.absolute(), one, ranker, parts / _key(store, one, ranker)) for one in groups]
+        every = [AlertsTask(store.place, one, ranker, parts / _key(store, one, ranker)) for one in groups]
         tasks = [task for task in every if not task.folder.is_dir()]
         for at, _ in enumerate(engine.each(_ranked, tasks), 1):
             if progress:
@@ -110,7 +111,7 @@ def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
 
 
 def _ranked(task: AlertsTask) -> int:
-    store, rows = Store(task.store), {name: list[dict[str, Any]]() for name in _NAMES}
+    store, rows = store_at(task.store), {name: list[dict[str, Any]]() for name in _NAMES}
     for alert in task.alerts:
         incident, found = _rank(store, alert, task.ranker)
         rows["incidents"].append(incident)

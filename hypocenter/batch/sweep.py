@@ -13,6 +13,7 @@ from ..errors import SourceError
 from ..graph.cache import fill
 from ..graph.engine import Engine, open_engine
 from ..tracer.store import Store
+from ..tracer.store.remote import store_at
 from ..tracer.window import HOUR_NS, Window
 from .hour import analyse, around, is_done, key_of, name_of
 from .page import write_page
@@ -34,7 +35,7 @@ class Pass:
 class HourTask:
     """An hour to rank, as any worker can do it: where the store is and where tables and reports go."""
 
-    store: Path
+    store: str
     sample: int
     hour: Window
     ranker: str
@@ -76,7 +77,7 @@ def run(
         # Data that comes meanwhile makes another key, so its hours are done again.
         every = [
             HourTask(
-                store.path.absolute(),
+                store.place,
                 store.sample,
                 hour,
                 ranker,
@@ -130,7 +131,7 @@ def _rolled_up(store: Store, task: HourTask, engine: Engine) -> str | None:
 
 def _ranked(task: HourTask) -> str | None:
     try:
-        analyse(Store(task.store, sample=task.sample), task.hour, task.ranker, task.folder, task.reports, task.key)
+        analyse(store_at(task.store, sample=task.sample), task.hour, task.ranker, task.folder, task.reports, task.key)
     except OSError:
         raise  # of the results: the next hour would not fare better
     except Exception as error:  # noqa: BLE001  as above, whatever the ranking met

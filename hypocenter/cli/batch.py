@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .rank import FOUND, RankerName, Store
+from .rank import FOUND, RankerName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def batch(
-    store: Store,
+    store: Annotated[str, typer.Option(help="The store's folder, or s3://bucket/prefix.")],
     out: Annotated[Path, typer.Option(help="The folder of the results; made when it is absent.")],
     since: Annotated[str | None, typer.Option(help="RFC 3339, epoch or relative (-24h); default: all data.")] = None,
     until: Annotated[str | None, typer.Option(help="The end; by default the end of the data.")] = None,
@@ -52,14 +52,15 @@ def batch(
     if alerts is not None and (since or until or every):
         raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
     interval_s = None if every is None else _interval(every)
-    from ..tracer.store import Store as Opened
+    from ..tracer.store.remote import store_at
 
+    opened = store_at(store, sample=sample)
     with _engine(engine, master) as at_work:
         if alerts is not None:
-            _rank_alerts(Opened(store, sample=sample), out, alerts, ranker, at_work, output, exit_code)
+            _rank_alerts(opened, out, alerts, ranker, at_work, output, exit_code)
             return
         while True:
-            done = _one_pass(Opened(store, sample=sample), out, since, until, ranker, at_work)
+            done = _one_pass(opened, out, since, until, ranker, at_work)
             typer.echo(_to_json(done) if output == "json" else _to_text(done))
             if interval_s is None:
                 break

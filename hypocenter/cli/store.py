@@ -72,6 +72,29 @@ def compact(folder: _Folder, output: _Output = "text") -> None:
 
 
 @store.command()
+def copy(
+    folder: _Folder,
+    to: Annotated[
+        str, typer.Argument(metavar="URL", help="s3://bucket/prefix; endpoint and keys are the environment's.")
+    ],
+    output: _Output = "text",
+) -> None:
+    """Copy the hours that are over to object storage, each by itself whole; one that is there already is left alone."""
+    import time
+
+    from ..tracer.store import Store
+    from ..tracer.store.remote import copy_hours, is_remote
+
+    _check_output(output)
+    if not is_remote(to):
+        raise typer.BadParameter(f"expected s3://bucket/prefix, not {to!r}", param_hint="URL")
+    opened = Store(folder)
+    hours, size = copy_hours(opened, to, now_ns=time.time_ns(), progress=lambda hour: typer.echo(hour, err=True))
+    _print({"hours": hours, "size_bytes": size}, output)
+    _tell(opened.problems)
+
+
+@store.command()
 def prune(
     folder: _Folder,
     before: Annotated[str | None, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")] = None,

@@ -33,6 +33,7 @@ PACKAGES = {
     "collector": ".",
     "jaeger": "github.com/jaegertracing/jaeger/cmd/jaeger",
     "kubernetes": ".",
+    "versitygw": "github.com/versity/versitygw/cmd/versitygw",
     "telemetrygen": "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
 }
 # A call that only one side told is given up after this long: more than one request takes to be read.

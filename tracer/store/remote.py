@@ -46,7 +46,8 @@ def filesystem_of(url: str) -> tuple[pafs.FileSystem, str]:
     not on the command line, since workers of a cluster have theirs.
     """
     path = url.removeprefix("s3://").rstrip("/")
-    options: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1")}
+    # What fits into a buffer is one PUT; a larger object is sent in parts, and appears whole all the same.
+    options: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1"), "allow_delayed_open": True}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         scheme, _, host = endpoint.partition("://")
@@ -83,6 +84,11 @@ class RemoteStore(Store):
         self.filesystem = self._storage
         self._records: dict[str, changes.Change] = {}
         super().__init__(filesystem_of(url)[1], sample=sample)
+
+    @property
+    def place(self) -> str:
+        """The URL."""
+        return self.url
 
     def append(self, *_: Any, **__: Any) -> list[Segment]:
         """Raise SourceError: collectors write to a local disk."""
@@ -133,6 +139,12 @@ class RemoteStore(Store):
     def _metadata(self, path: str) -> pq.FileMetaData:
         with self._storage.open_input_file(path) as file:
             return pq.read_metadata(file)
+
+
+def store_at(place: Path | str, *, sample: int = 1) -> Store:
+    """Return the store in a folder (also ``file://``) or on object storage, as the text says."""
+    text = str(place)
+    return RemoteStore(text, sample=sample) if is_remote(text) else Store(text.removeprefix("file://"), sample=sample)
 
 
 def copy_hours(

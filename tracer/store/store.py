@@ -70,6 +70,11 @@ class Store:
             raise durable.source_error(str(self.path), error) from error
 
     @property
+    def place(self) -> str:
+        """Where the store is, as any process may open it (`hypocenter.tracer.store.remote.store_at`)."""
+        return str(self.path.absolute())
+
+    @property
     def problems(self) -> list[str]:
         """The segments that were skipped so far and why, a line each, sorted by path."""
         return [f"{path}: {reason}" for path, reason in sorted(self._problems.items())]

@@ -1,0 +1,170 @@
+"""A store on a real server of S3: hours come whole and once, and a batch job reads it as any other store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pyarrow.fs as pafs
+import pytest
+from go_peers import built
+from hook_chain import free_port, wait_for
+from small_incident import START_NS, telemetry
+
+from hypocenter.batch import run
+from hypocenter.errors import SourceError
+from hypocenter.graph.cache import rollups
+from hypocenter.graph.rollup import SCHEMAS
+from hypocenter.tracer.schema import SIGNALS
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.store.compact import compact
+from hypocenter.tracer.store.remote import RemoteStore, copy_hours, filesystem_of, store_at
+from hypocenter.tracer.window import HOUR_NS, Window
+from sample_data.processes import Processes
+
+pytestmark = pytest.mark.timeout(900)
+LATER_NS = START_NS + 10 * HOUR_NS
+
+
+@pytest.fixture(scope="module")
+def endpoint(go: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of a server with an empty bucket ``telemetry``."""
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
+    (folder / "buckets" / "telemetry").mkdir(parents=True)
+    processes = Processes(folder)
+    command = [str(built("versitygw", go)), "--port", f"127.0.0.1:{port}", "--access", "reader", "--secret", "secret"]
+    processes.start("versitygw", [*command, "posix", str(folder / "buckets")])
+    endpoint = f"http://127.0.0.1:{port}"
+    wait_for(lambda: httpx.get(endpoint).status_code, "the server of S3")
+    yield endpoint
+    processes.stop_all()
+
+
+@pytest.fixture
+def url(endpoint: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a place of the test's own, which the environment lets us into."""
+    for name, value in _environment(endpoint).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://telemetry/{request.node.name}"
+
+
+def _environment(endpoint: str) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store of an incident that arrived in two hours, in many segments."""
+    store = Store(tmp_path / "store", create=True)
+    whole = telemetry()
+    spans = whole.table("spans")
+    for part in range(8):
+        rows = spans.slice(part * len(spans) // 8, len(spans) // 8)
+        store.append(type(whole)({"spans": rows}), arrived_ns=START_NS + part % 2 * HOUR_NS)
+    store.append(
+        type(whole)({s: whole.tables[s] for s in SIGNALS if s != "spans" and s in whole.tables}), arrived_ns=START_NS
+    )
+    return store
+
+
+def test_copied_hours_hold_the_same_rows_and_are_copied_once(store: Store, url: str) -> None:
+    hours, _ = copy_hours(store, url, now_ns=LATER_NS)
+    remote = store_at(url)
+    assert isinstance(remote, RemoteStore) and hours > 2
+    for signal in SIGNALS:
+        assert remote.read(signal).equals(store.read(signal)), signal
+        assert remote.bounds(signal) == store.bounds(signal)
+    part = Window(START_NS + 10**9, START_NS + 60 * 10**9)
+    assert remote.read("spans", part, ["span_id"]).equals(store.read("spans", part, ["span_id"]))
+    # Compaction gives the rows new names; an hour that is there does not come once more.
+    compact(store, now_ns=LATER_NS)
+    assert copy_hours(store, url, now_ns=LATER_NS) == (0, 0)
+    assert store_at(url).read("spans").num_rows == store.read("spans").num_rows
+
+
+def test_hour_that_is_still_filling_is_not_copied(store: Store, url: str) -> None:
+    copy_hours(store, url, now_ns=START_NS + HOUR_NS)
+    over = [s for s in store.segments("spans") if s.arrived_hour_ns <= START_NS]
+    assert store_at(url).read("spans").num_rows == sum(segment.rows for segment in over) < store.read("spans").num_rows
+
+
+def test_copy_that_is_cut_shows_no_half_hour_and_is_made_whole_by_the_next(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hypocenter.tracer.store import remote
+
+    put, puts = remote._put, []
+
+    def cut(filesystem: pafs.FileSystem, path: str, content: bytes) -> None:
+        puts.append(path)
+        if len(puts) == 4:
+            raise OSError("the line is cut")
+        put(filesystem, path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(remote, "_put", cut)
+        with pytest.raises(SourceError, match="the line is cut"):
+            copy_hours(store, url, now_ns=LATER_NS)
+    assert store_at(url).read("spans").num_rows == 0
+    # Meanwhile the local store was compacted: what had come belongs to nothing.
+    compact(store, now_ns=LATER_NS)
+    copy_hours(store, url, now_ns=LATER_NS)
+    rows = store_at(url).read("spans")
+    assert sorted(rows["span_id"].to_pylist()) == sorted(store.read("spans")["span_id"].to_pylist())
+
+
+def test_two_stores_copied_to_one_place_are_one_store(store: Store, url: str, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other", create=True)
+    other.append(telemetry(suspect="other"), arrived_ns=START_NS)
+    for one in (store, other):
+        copy_hours(one, url, now_ns=LATER_NS)
+    both = [one.read("spans").num_rows for one in (store, other)]
+    assert store_at(url).read("spans").num_rows == sum(both)
+
+
+def test_rollups_are_kept_there_and_read_by_another_process(store: Store, url: str) -> None:
+    copy_hours(store, url, now_ns=LATER_NS)
+    remote, held = store_at(url), store.bounds("spans")
+    assert held is not None
+    hour = Window(held.start_ns // HOUR_NS * HOUR_NS, (held.start_ns // HOUR_NS + 1) * HOUR_NS)
+    for coarse in (False, True):
+        expected = rollups(store, hour, coarse=coarse)
+        for found in (rollups(remote, hour, coarse=coarse), rollups(store_at(url), hour, coarse=coarse)):
+            assert [n for n in SCHEMAS if not getattr(found, n).equals(getattr(expected, n))] == []
+
+
+def test_batch_job_reads_object_storage_as_it_reads_a_disk(
+    store: Store, url: str, endpoint: str, tmp_path: Path
+) -> None:
+    program = str(Path(sys.executable).with_name("hypocenter"))
+    environment = os.environ | _environment(endpoint)
+    for command in (["store", "copy", str(store.path), url], ["batch", "--store", url, "--out", str(tmp_path / "out")]):
+        done = subprocess.run([program, *command], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    expected = run(store, tmp_path / "expected")
+    assert len(expected.incidents) > 0
+    for file in sorted((tmp_path / "expected").glob("*.parquet")):
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / file.name), pd.read_parquet(file))
+    filesystem, path = filesystem_of(url)
+    kept = filesystem.get_file_info(pafs.FileSelector(f"{path}/rollups", recursive=True))
+    assert len([info for info in kept if info.is_file]) % 8 == 0 and len(kept) > 8
+
+
+def test_place_without_a_store_and_storage_that_does_not_answer_are_errors_with_a_remedy(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SourceError, match="not a hypocenter store; copy one there"):
+        store_at(url)
+    with pytest.raises(SourceError, match="is only read"):
+        from_nowhere = RemoteStore.__new__(RemoteStore)
+        from_nowhere.url = url
+        from_nowhere.append()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(SourceError) as refused:
+        store_at(url)
+    assert refused.value.retryable
