@@ -10,6 +10,8 @@ import duckdb
 import networkx as nx
 import pandas as pd
 
+from hypocenter.graph.compact import COLUMNS
+from hypocenter.graph.segments import batches
 from hypocenter.graph.slices import roll_up_segments
 from hypocenter.tracer.store import Store
 
@@ -17,7 +19,7 @@ from .generate import temporary_store
 from .measure import Measurement, measure
 
 DESCRIPTION = (
-    "link and roll up spans: against the bare parent self-join, Polars, naive pandas, per doubling, peak memory"
+    "link and roll up spans: against the bare parent self-join, the scan, Polars, naive pandas; growth, peak memory"
 )
 
 # A notebook holds every span as Python objects; beyond this it shows nothing new.
@@ -40,17 +42,18 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
     """Return spans per second, ratios and peak memory at ``spans`` generated spans, in arrival order and interleaved.
 
     The bare self-join is one DuckDB query that counts per caller, callee and minute, with all the memory it wants and
-    30 GB of disk; Polars does the same where it is installed. Each measurement is a process of its own that reads the
-    same segments; the least of two counts. All segments are removed at the end, whatever happens.
+    30 GB of disk; Polars does the same where it is installed. The limit is the scan of the columns that linking reads.
+    Each measurement is a process of its own that reads the same segments; the least of two counts. All segments are
+    removed at the end, whatever happens.
     """
     with temporary_store(spans // 2) as half_store:
         half = measure(roll_up, path=str(half_store.path))
     with temporary_store(spans) as store:
         path = str(store.path)
         # The first reading of files just written is not what is measured.
-        bare, ours, polars = (
+        bare, ours, polars, scanned = (
             min((measure(function, path=path) for _ in range(2)), key=lambda found: found.seconds)
-            for function in (bare_join, roll_up, polars_join)
+            for function in (bare_join, roll_up, polars_join, scan)
         )
     figures = {
         "spans": spans,
@@ -60,6 +63,9 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
         "Polars": "not installed" if polars.result is None else _figures(polars, spans),
         "ratio to bare self-join": None if bare.result is None else bare.seconds / ours.seconds,
         "ratio to bare self-join, cpu": None if bare.result is None else bare.cpu_seconds / ours.cpu_seconds,
+        "scan of the columns, the limit": _figures(scanned, spans),
+        "times the scan": ours.seconds / scanned.seconds,
+        "times the scan, cpu": ours.cpu_seconds / scanned.cpu_seconds,
         "growth per doubling": ours.seconds / half.seconds,
     }
     few = min(spans, _NAIVE_SPANS)
@@ -83,6 +89,11 @@ def _figures(found: Measurement, spans: int) -> dict[str, Any]:
 def roll_up(path: str) -> int:
     """Link and roll up a store; return the number of edge rows."""
     return roll_up_segments(Store(path).paths("spans")).edges.num_rows
+
+
+def scan(path: str) -> int:
+    """Read the columns that linking needs, and let go of them; return the number of spans."""
+    return sum(len(batch) for batch in batches(Store(path).paths("spans"), None, COLUMNS))
 
 
 def bare_join(path: str) -> int | None:

@@ -36,7 +36,7 @@ from .spill import Spill
 # Arrays of a slice that fit into a core's cache are worked on twice as fast as larger ones.
 SLICE_SPANS = 200_000
 _THREADS = 2
-_KEPT_BYTES = 32 * 2**20 - 2**16
+_KEPT_BYTES = 8 * 2**20
 
 Read = Callable[[], Iterator[pa.RecordBatch]]
 
@@ -218,9 +218,10 @@ def _roll_up_slice(rows: Compact, rules: Rules) -> Rollups:
 def _keep_freed_memory() -> None:
     """Let glibc's allocator use freed arrays again in place of giving them back to the system.
 
-    Each page that comes from the system is cleared first: for the arrays of a slice, which come and go, that takes
-    longer than the work on them. Having freed a block, glibc keeps blocks of up to that size, at most 32 MB
-    (mallopt(3), M_MMAP_THRESHOLD). This one is never touched, and so costs nothing; other allocators do not care.
+    Each page that comes from the system is cleared first, which for the arrays of a slice takes longer than some of
+    the work on them. Having freed a block, glibc keeps blocks of up to that size (mallopt(3), M_MMAP_THRESHOLD) and
+    twice as much that is free: more would stay with a process for good. This block is never touched, and so costs
+    nothing; other allocators do not care.
     """
     np.empty(_KEPT_BYTES, np.uint8)
 
