@@ -12,7 +12,7 @@ import pyarrow as pa
 _DEFAULT_STEP_NS = 15 * 10**9
 _SERIES_ASKED = 1000
 _MOST_STEPS = 200_000
-_BATCH = 500_000
+_BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,16 +33,20 @@ class Saturation:
             )
         }
         bare = np.array([(s, r) in limited for s, r in zip(series.service, series.role, strict=True)], bool)
-        self._rows = np.flatnonzero(resource & (series.relative | ~bare))
-        self._rates = np.flatnonzero((series.role == "rate") & series.own)
-        self.not_checked = None if len(self._rows) else "no metric of a resource that belongs to a service"
+        rows = np.flatnonzero(resource & (series.relative | ~bare))
+        self.not_checked = None if len(rows) else "no metric of a resource that belongs to a service"
+        self._rows = series.restless(rows)
+        self._rates = series.restless(np.flatnonzero((series.role == "rate") & series.own))
 
     def _growth(self, split: Split) -> np.ndarray:
         n = len(self._services)
         rise = self._series.rises(split, self._rows)
         traffic = np.zeros(n)
-        shift, noise = self._series.moves(split, self._rates)
-        np.maximum.at(traffic, self._series.service[self._rates], np.nan_to_num(np.maximum(shift - noise, 0.0)))
+        rates = self._rates
+        if self._series.still is not None:  # of many series only those whose traffic matters: where something grew
+            rates = rates[np.isin(self._series.service[rates], self._series.service[self._rows[rise > 0]])]
+        shift, noise = self._series.moves(split, rates)
+        np.maximum.at(traffic, self._series.service[rates], np.nan_to_num(np.maximum(shift - noise, 0.0)))
         return np.asarray(np.maximum(rise - traffic[self._series.service[self._rows]], 0.0))
 
     def score(self, split: Split) -> np.ndarray:

@@ -74,7 +74,8 @@ class Series:
     service: np.ndarray
     peer: np.ndarray
     pod: np.ndarray
-    still: np.ndarray | None = None  # known not to move at any split
+    asked_ns: np.ndarray | None = None  # (k,), onsets of splits that were looked at first
+    still: np.ndarray | None = None  # (k, n), does not move there
 
     def __len__(self) -> int:
         return len(self.name)
@@ -104,23 +105,36 @@ class Series:
         low, high = np.searchsorted(self.time_ns, [split.onset_ns - BASELINE_NS, split.onset_ns])
         return slice(int(low), int(high))
 
-    def screened(self, splits: Sequence[Split]) -> Series:
-        """Return the series with those marked that stay within one noise at a quarter of the ``splits``.
+    def restless(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of ``rows`` that may move: the others have no shift and no rise at any split."""
+        return rows if self.still is None else np.asarray(rows[~self.still[:, rows].all(axis=0)])
 
-        At a split in between they would not rise beyond two noises either. Where there are few series none is marked.
+    def screened(self, splits: Sequence[Split]) -> Series:
+        """Return the series with a mark for those that stay within one noise at a quarter of the ``splits``.
+
+        At a split between two such they would not rise beyond two noises either. Few series are not marked.
         """
         if len(self) <= _FEW_SERIES or len(splits) <= 2 * _COARSE:
             return self
         asked = [*splits[::_COARSE], splits[-1]]
 
-        def still(rows: np.ndarray) -> np.ndarray:
-            return np.asarray(~np.any([self._moved(split, rows) for split in asked], axis=0))
+        def still(block: slice) -> np.ndarray:
+            rows = np.arange(len(self))[block]
+            return ~np.stack([self._moved(split, rows) for split in asked])
 
-        rows = np.arange(len(self))
-        return replace(self, still=np.concatenate(_each_block(lambda block: still(rows[block]), len(self))))
+        onsets = np.array([split.onset_ns for split in asked])
+        return replace(self, asked_ns=onsets, still=np.concatenate(_each_block(still, len(self)), axis=1))
+
+    def _is_still(self, split: Split, rows: np.ndarray) -> np.ndarray | None:
+        """Return which ``rows`` are known not to move at this split, None where none is."""
+        if self.still is None or self.asked_ns is None:
+            return None
+        place = int(np.searchsorted(self.asked_ns, split.onset_ns))
+        last = len(self.asked_ns) - 1
+        return np.asarray(self.still[max(place - 1, 0), rows] & self.still[min(place, last), rows])
 
     def _moved(self, split: Split, rows: np.ndarray) -> np.ndarray:
-        shift, noise = self.moves(split, rows)
+        shift, noise = self._moves(split, rows)
         return np.asarray(~(np.abs(shift) <= noise))  # unknown is not still
 
     def moves(self, split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,11 +143,14 @@ class Series:
         The baseline's centre is the precision-weighted one of the quiet recording and of what precedes the onset; NaN
         with fewer than three known values before or none after. A constant series has no noise but a floor of 1 %.
         """
-        if self.still is not None and self.still[rows].any():
+        still = self._is_still(split, rows)
+        if still is not None:
             shift, noise = np.zeros(len(rows)), np.zeros(len(rows))
-            moving = ~self.still[rows]
-            shift[moving], noise[moving] = self.moves(split, rows[moving])
+            shift[~still], noise[~still] = self._moves(split, rows[~still])
             return shift, noise
+        return self._moves(split, rows)
+
+    def _moves(self, split: Split, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         after = median(self.values[rows, self.after(split)])
         before, quiet = self.values[rows, self.before(split)], self.quiet[rows]
         n = np.stack([np.isfinite(quiet).sum(axis=1), np.isfinite(before).sum(axis=1)]).astype(float)

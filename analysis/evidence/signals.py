@@ -25,9 +25,9 @@ class Signals:
         # What is known to be called by nobody and to call nobody cannot be felt elsewhere.
         apart = calls.any() & ~(calls.any(axis=0) | calls.any(axis=1))
         known &= ~(traced | apart)[series.service]
-        self._rows = np.flatnonzero(known)
+        self._rows = series.restless(np.flatnonzero(known))
         self._slow = series.role[self._rows] == "latency"
-        self.not_checked = None if len(self._rows) else "no metric of latency or errors of a service without spans"
+        self.not_checked = None if known.any() else "no metric of latency or errors of a service without spans"
 
     def _rises(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Return the largest rise by service, of latency and of errors."""
