@@ -17,7 +17,7 @@ from hypocenter.errors import DecodeError
 
 from ..batch import Batch, Tally
 from ..garbage import collection_paused
-from . import arrow, json_arrow, logs, metrics, spans
+from . import arrow, json_arrow, logs, metrics, pieces, spans
 from .any_value import Malformed
 from .json_view import view_of
 from .nested import Undecided
@@ -94,16 +94,17 @@ def decode_json(signal: str, requests: Sequence[object], source: str) -> Batch:
     return _guarded(lambda tally: _tables(signal, map(view, requests), source, tally), source)
 
 
+@collection_paused()
 def decode_json_traces(texts: Sequence[bytes], source: str) -> Batch | None:
     """Return the spans of several OTLP/JSON requests as `decode_json` does of their parsed values, but far faster.
 
     None where `decode_json` has the last word: for requests that are broken, or written in a way that is not usual.
     """
-    if not all(map(json_arrow.is_trace_request, texts)):
+    if not texts or not all(map(json_arrow.is_trace_request, texts)):
         return None
     tally = Tally()
     try:
-        table = spans.finish(json_arrow.gather(texts), source, tally)
+        table = spans.finish(pieces.gather(texts), source, tally)
     except (Undecided, Malformed):
         return None
     return Batch({"spans": table} if table.num_rows else {}, tally)
