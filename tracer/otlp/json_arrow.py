@@ -47,7 +47,7 @@ def gather(texts: Sequence[bytes]) -> RawSpans:
             pa_json.ParseOptions(explicit_schema=_schema(time, integer), unexpected_field_behavior="error"),
         )
         table.validate(full=True)  # for UTF-8
-    except (pa.ArrowInvalid, UnicodeDecodeError):
+    except pa.ArrowInvalid:
         raise Undecided from None
     if table.num_rows != len(texts):
         raise Undecided

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..batch import Batch, Tally
-from ..json_items import read_items
+from ..garbage import collection_paused
+from ..json_items import Items, read_items
 from ..otlp.any_value import Malformed, from_base64
 from ..otlp.batches import decode_each, evened
 from ..otlp.decode import decode_json
@@ -35,17 +36,23 @@ def read(source: Source) -> Iterator[Batch]:
 
 def _batches(source: Source) -> Iterator[Batch]:
     for items in read_items(source, ("batches", "data")):
-        requests: list[tuple[str, object]] = []
-        for value, place in zip(items.values, items.places, strict=True):
-            found = list(_resource_spans(value))
-            if not found:
-                items.tally.drop("JSON value without OTLP spans", place)
-            requests += [(place, {"resourceSpans": [one]}) for one in found]
+        requests = _requests(items)
         yield Batch(tally=items.tally)
         tally = Tally()
         if requests:
             yield from decode_each(lambda some: decode_json("traces", some, source.name), requests, tally)
         yield Batch(tally=tally)
+
+
+@collection_paused()
+def _requests(items: Items) -> list[tuple[str, object]]:
+    requests: list[tuple[str, object]] = []
+    for value, place in zip(items.values, items.places, strict=True):
+        found = list(_resource_spans(value))
+        if not found:
+            items.tally.drop("JSON value without OTLP spans", place)
+        requests += [(place, {"resourceSpans": [one]}) for one in found]
+    return requests
 
 
 def _resource_spans(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
