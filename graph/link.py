@@ -85,9 +85,7 @@ def link(spans: pa.Table) -> Links:
     For complete traces the result depends neither on the order nor on the slicing of the input. The rules:
     docs/linking.md. `hypocenter.graph.slices` does the same for more spans than fit into memory.
     """
-    with connect() as database:
-        rows, rules = compact(spans, lambda profiles: Rules.of(partial(run_in, database), profiles))
-    found = link_compact(rows, rules)
+    found = linked(spans)
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
     names = spans.column("name").combine_chunks()
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
@@ -110,6 +108,13 @@ def link(spans: pa.Table) -> Links:
         _sorted(unlinked, _UNLINKED, "trace_id span_id reason start_ns service"),
         _sorted(visits, _VISITS, "trace_id start_ns span_id kind"),
     )
+
+
+def linked(spans: pa.Table) -> Linked:
+    """Return the same as `link` by the positions of spans."""
+    with connect() as database:
+        rows, rules = compact(spans, lambda profiles: Rules.of(partial(run_in, database), profiles))
+    return link_compact(rows, rules)
 
 
 def link_compact(rows: Compact, rules: Rules) -> Linked:

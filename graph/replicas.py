@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 from hypocenter.errors import GraphError
 
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, SECOND_NS, Window
+from ..tracer.window import SECOND_NS, Window
 from . import grouping
-from .cache import OVERLAP_NS
-from .compact import COLUMNS
 from .durations import Durations
 from .link import link
 from .operations import by_operation
 from .rollup import Rollups, merge, roll_up, within
+from .scan_calls import hours
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
@@ -96,17 +95,12 @@ def read_finer(store: Store, window: Window, by: str) -> Rollups:
     By ``operation`` it is ``service operation``, the operation being that which took up the request.
     Linked on demand, hour by hour: the cost is that of linking the window.
     """
-    held = store.bounds("spans")
     if by not in (*_FINER, OPERATION):
         raise GraphError(f"services are told apart by {', '.join(_FINER)}, {OPERATION}, not {by!r}")
     parts = []
-    for hour_ns in range(window.start_ns // HOUR_NS * HOUR_NS, window.end_ns, HOUR_NS) if held else ():
-        part = Window(max(hour_ns, window.start_ns), min(hour_ns + HOUR_NS, window.end_ns))
-        around = Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS)
-        spans = store.read("spans", around, columns=COLUMNS)
-        if spans.num_rows:
-            links = by_operation(link(spans)) if by == OPERATION else link(_finer(spans, by))
-            parts.append(within(roll_up(links), part))
+    for part, spans in hours(store, window):
+        links = by_operation(link(spans)) if by == OPERATION else link(_finer(spans, by))
+        parts.append(within(roll_up(links), part))
     return merge(parts)
 
 

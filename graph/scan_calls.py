@@ -23,9 +23,18 @@ def calls_schema() -> pa.Schema:
 
 
 def scan_calls(store: Store, window: Window | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the calls that start in ``window`` (None: all), hour by hour, as `hypocenter.graph.link.link` gives them.
+    """Yield the calls that start in ``window`` (None: all) as `hypocenter.graph.link.link` gives them, hour by hour."""
+    for part, spans in hours(store, window):
+        calls = link(spans).calls
+        begun = calls["start_ns"]
+        within = pc.and_(pc.greater_equal(begun, part.start_ns), pc.less(begun, part.end_ns))
+        yield from calls.filter(within).combine_chunks().to_batches()
 
-    A trace is linked as far as it lies within 5 minutes of the hour, as in the rollups.
+
+def hours(store: Store, window: Window | None = None) -> Iterator[tuple[Window, pa.Table]]:
+    """Yield ``window`` (None: all that the store holds) hour by hour, each with its spans and those 5 minutes around.
+
+    A trace is linked as far as it lies within that, as in the rollups; hours without spans are left out.
     """
     held = store.bounds("spans")
     if held is None:
@@ -33,11 +42,7 @@ def scan_calls(store: Store, window: Window | None = None) -> Iterator[pa.Record
     start_ns = held.start_ns if window is None else max(window.start_ns, held.start_ns)
     end_ns = held.end_ns if window is None else min(window.end_ns, held.end_ns)
     for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, end_ns, HOUR_NS):
-        first, last = max(hour_ns, start_ns), min(hour_ns + HOUR_NS, end_ns)
-        spans = store.read("spans", Window(first - OVERLAP_NS, last + OVERLAP_NS), columns=COLUMNS)
-        if not spans.num_rows:
-            continue
-        calls = link(spans).calls
-        begun = calls["start_ns"]
-        within = pc.and_(pc.greater_equal(begun, first), pc.less(begun, last))
-        yield from calls.filter(within).combine_chunks().to_batches()
+        part = Window(max(hour_ns, start_ns), min(hour_ns + HOUR_NS, end_ns))
+        spans = store.read("spans", Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS), columns=COLUMNS)
+        if spans.num_rows:
+            yield part, spans

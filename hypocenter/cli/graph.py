@@ -43,6 +43,7 @@ def graph(
     impact: Annotated[
         str | None, typer.Option(help="Print what depends on this node, and how critical all are.")
     ] = None,
+    ways: Annotated[str | None, typer.Option(help="Print by which ways requests reach this node, how often.")] = None,
 ) -> None:
     """Print the dependency graph of a window: calls, rate, errors and durations of each edge, and the coverage."""
     from ..graph.dependency_graph import DependencyGraph
@@ -76,6 +77,12 @@ def graph(
     if page is not None:
         write_page(found, page, colour=colour, focus=focus, hops=hops)
     tables = tables_of(found, operations=operations, instances=instances, impact=impact)
+    if ways is not None:
+        from ..graph.ways import ways as ways_to
+
+        if store is None:
+            raise typer.BadParameter("ways are followed through the spans of a --store", param_hint="--ways")
+        tables["ways"] = ways_to(Store(store), found.window, ways)
     if tables and output not in ("text", "json"):
         raise typer.BadParameter(f"tables are written as text or json, not {output}", param_hint="-o")
     typer.echo(show(tables, output) if tables else _render(found, output), nl=False)

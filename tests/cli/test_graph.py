@@ -238,7 +238,15 @@ def test_tables_beside_the_edges(store: Path) -> None:
     assert "100.00%" in text
 
 
-@pytest.mark.parametrize("by", ["namespace", "pod", "version"])
+def test_ways_to_a_node_are_followed_through_a_store(store: Path) -> None:
+    found = json.loads(run(graph, "--store", store, "--ways", "db", "-o", "json").stdout)["ways"]
+    assert [row["way"] for row in found] == ["external -> web -> cart -> db"]
+    assert sum(row["share"] for row in found) == 1
+    lost = run(graph, "--store", store, "--ways", "nothing")
+    assert (lost.exit_code, "no call to 'nothing'" in str(lost.exception)) == (1, True)
+
+
+@pytest.mark.parametrize("by", ["namespace", "pod", "version", "operation"])
 def test_nodes_of_another_kind(store: Path, by: str) -> None:
     assert len(json.loads(run(graph, "--store", store, "--by", by, "-o", "json").stdout)["edges"]) == 3
 
