@@ -147,10 +147,10 @@ class States(Table):
 
 
 def _told_apart(columns: list[tuple[Any, ...]]) -> list[str]:
-    """Return what tells the series of one metric apart: service or pod, both where it takes both."""
-    parts = [part for part in zip(*columns, strict=True) if len(set(part)) > 1]
-    found = [" ".join(str(text) for text in told if isinstance(text, str)) for told in zip(*parts, strict=True)]
-    return found or [" ".join(str(part) for part in column[1:] if isinstance(part, str)) for column in columns]
+    """Return what tells the series of one metric apart; of one alone, all that is known."""
+    words = [" ".join(str(part) for part in column[1:] if isinstance(part, str)).split() for column in columns]
+    common = set.intersection(*map(set, words)) if len(words) > 1 else set()
+    return [" ".join(word for word in told if word not in common) or " ".join(told) for told in words]
 
 
 def _states(states: pd.DataFrame | None, events: pd.DataFrame | None = None, marks: Marks | None = None) -> go.Figure:

@@ -61,9 +61,7 @@ def latency_heatmap(
         y=middles,
         z=np.where(count > 0, np.log10(np.maximum(count, 1)), np.nan),
         customdata=np.dstack([count, np.array(words)[:, None].repeat(count.shape[1], axis=1)]),
-        colorscale="Cividis",
-        # What is many stands out from the paper, what is few is near to it.
-        reversescale=not is_dark(),
+        colorscale=_shades(),
         hovertemplate="%{x|%H:%M:%S}: %{customdata[0]} " + what + " of %{customdata[1]}<extra></extra>",
         colorbar=_counts(int(count.max()), what),
     )
@@ -90,6 +88,14 @@ def latency_heatmap(
         )
     figure.update_layout(title={"text": plain(title, 200)} if title else None, margin_t=48 if title else 12)
     return figure.update_layout(dragmode="select", showlegend=False)
+
+
+def _shades() -> list[str]:
+    """Return colours from few to many: few still stands out from the paper, many the most."""
+    from plotly.colors import sample_colorscale
+
+    shades: list[str] = sample_colorscale("Cividis", list(np.linspace(*((0.35, 1.0) if is_dark() else (0.95, 0.0)), 9)))
+    return shades
 
 
 def _counts(most: int, what: str) -> dict[str, object]:

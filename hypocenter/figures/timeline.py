@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .look import BAND, NORMAL, SECOND, SUSPECT, at, blank, plain
+from .look import BAND, PALETTE, SUSPECT, at, blank, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _ROW_PX, _CHROME_PX = 130, 70
 _PLOT_PX, _NAME_PX = 80, 13  # of a row, about: what its lines have, and what a name takes
+# Told apart by more than their colours; the onset's is not among them.
+_COLOURS = tuple(colour for colour in PALETTE if colour != SUSPECT)
+_LINES = ("solid", "dot", "dash", "dashdot", "longdash")
+_NAME_LENGTH = 48
 _DASHES = {"onset": "solid", "alert": "dash", "first symptom": "dash"}
 
 
@@ -55,7 +59,7 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
                 name=plain(name),
                 mode="lines+markers" if len(panel.frame) < 40 else "lines",
                 marker_size=4,
-                line={"color": (NORMAL, SECOND)[number % 2], "dash": ("solid", "dot")[number % 2], "width": 2},
+                line={"color": _COLOURS[number % len(_COLOURS)], "dash": _LINES[number % len(_LINES)], "width": 2},
                 # Unknown is not zero: a gap in the data stays a gap in the line.
                 connectgaps=False,
                 showlegend=False,
@@ -110,7 +114,7 @@ def _name_lines(figure: go.Figure, lines: pd.DataFrame, row: int) -> None:
             x=line.index[-1].floor("us"),
             y=value,
             yshift=free_px - place_px,
-            text=plain(line.name),
+            text=plain(line.name, _NAME_LENGTH),
             showarrow=False,
             xanchor="right",
             yanchor="bottom",
