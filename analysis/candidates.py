@@ -38,7 +38,12 @@ class Candidates:
         cls, case: Case, services: list[str], kinds: list[Kind], posterior: Posterior, symptom: str | None
     ) -> Candidates:
         """Gather what the candidates' words need."""
-        return cls(case, services, kinds, posterior, Propagation(case, symptom), virtual_kinds(case), _only_pods(case))
+        # The likeliest origin's onset: when an alert comes, much of what got worse has been so for a while.
+        onset = (
+            posterior.splits[int(posterior.onset[int(posterior.probability.argmax())])].onset_ns if services else None
+        )
+        ways = Propagation(case, symptom, onset)
+        return cls(case, services, kinds, posterior, ways, virtual_kinds(case), _only_pods(case))
 
     def make(self, i: int) -> Candidate:
         """Return the candidate of the service at index ``i``."""

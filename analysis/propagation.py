@@ -13,20 +13,20 @@ import pandas as pd
 from .case import Case
 from .ranking import Candidate
 
-_STEEP = 10.0  # a call that takes e^0.1 times as long halves what is left of its weight above one
+_STEEP = 10.0  # a call that takes e^0.1 times as long halves what a call as before costs
+_HOP = 0.25  # and so much any: four calls that got worse are as far as one that did not
 
 
 class Propagation:
-    """Paths over a case's call graph that prefer, among equally short ones, the calls that got worse."""
+    """Paths over a case's call graph that are short and go along calls that got worse: a fault travels by no others."""
 
-    def __init__(self, case: Case, symptom: str | None) -> None:
+    def __init__(self, case: Case, symptom: str | None, onset_ns: int | None = None) -> None:
+        """Calls are compared before and since ``onset_ns``; None: the alert, which comes later."""
         self._symptom = symptom
         self._graph = case.call_graph.copy()
-        worse = _worse(case)
-        # Added to each hop, so that no path with a hop more can be shorter: what differs lies in (0, 1].
-        hops = self._graph.number_of_nodes() + 1
+        worse = _worse(case, case.alert_ns if onset_ns is None else onset_ns)
         for caller, callee, data in self._graph.edges(data=True):
-            data["weight"] = hops + 1.0 / (1.0 + _STEEP * worse.get((caller, callee), 0.0))
+            data["weight"] = _HOP + 1.0 / (1.0 + _STEEP * worse.get((caller, callee), 0.0))
 
     def path(self, origin: str) -> tuple[str, ...]:
         """Return the services from ``origin`` to the symptom, both included; empty if no calls connect them."""
@@ -58,8 +58,8 @@ def ways(candidates: Sequence[Candidate]) -> pd.DataFrame:
     return summed[summed.weight > 0].reset_index(drop=True)
 
 
-def _worse(case: Case) -> dict[tuple[str, str], float]:
-    """Return, by caller and callee, the log ratio of duration after the alert to before, plus failed share."""
+def _worse(case: Case, onset_ns: int) -> dict[tuple[str, str], float]:
+    """Return, by caller and callee, the log ratio of duration since the onset to before, plus failed share."""
     sides = [f"{side}_{what}" for side in ("client", "server") for what in ("duration_ns", "error")]
     calls = case.links.calls.select(["caller", "callee", "start_ns", *sides]).to_pandas()
     if calls.empty:
@@ -71,7 +71,7 @@ def _worse(case: Case) -> dict[tuple[str, str], float]:
             "callee": calls.callee,
             "log": np.log1p(took.clip(lower=0).astype(float) / 1e6),
             "failed": (calls.client_error.eq(True) | calls.server_error.eq(True)).astype(float),
-            "after": calls.start_ns >= case.alert_ns,
+            "after": calls.start_ns >= onset_ns,
         }
     )
     means = frame.groupby(["caller", "callee", "after"])[["log", "failed"]].mean().unstack("after")

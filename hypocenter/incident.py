@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .analysis.case import Case
     from .analysis.ranking import Candidate, Ranking
     from .graph.dependency_graph import DependencyGraph
+    from .report.sections import Page
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,20 @@ class RankedIncident:
 
         return write_report(self.ranking, self.case, self.graph, path, checked(links or {}))
 
-    def _drawing(self, name: str) -> go.Figure:
+    @cached_property
+    def _page(self) -> Page:
         from .report.sections import build
 
-        drawings = {d.name: d for d in build(self.ranking, self.case, self.graph).drawings}
+        return build(self.ranking, self.case, self.graph)
+
+    def _drawing(self, name: str) -> go.Figure:
+        import plotly.graph_objects as go
+
+        drawings = {d.name: d for d in self._page.drawings}
         if name not in drawings:
             known = ", ".join(drawings) or "nothing"
             raise CaseError(f"the telemetry of this incident does not show the {name}; it shows: {known}")
-        return drawings[name].figure
+        return go.Figure(drawings[name].figure)  # a copy: what is done to it is not seen elsewhere
 
     def __repr__(self) -> str:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""``hypocenter investigate``: an incident's telemetry, ranked and opened as a notebook of its own."""
+"""``hypocenter investigate``: from an incident's telemetry to its answer, its report and a notebook of its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Symptom, Until, ranked
+from .report import Links, templates_of, write
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -18,8 +19,11 @@ def investigate(
     notebook: Annotated[
         Path | None, typer.Option(help="Write a notebook for the incident here; an existing one is replaced.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report here, Markdown with .md; an existing one is replaced.")
+    ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Where telemetry is put; by default a folder beside the notebook.")
+        Path | None, typer.Option(help="Where telemetry is put; by default a folder beside what is written.")
     ] = None,
     at: At = None,
     since: Since = None,
@@ -28,8 +32,9 @@ def investigate(
     baseline_until: BaselineUntil = None,
     symptom: Symptom = None,
     ranker: RankerName = "hypocenter",
+    link: Links = None,
 ) -> None:
-    """Say where an incident most likely began, and write a notebook with the questions that come next.
+    """Say where an incident most likely began; write its report, and a notebook with the questions that come next.
 
     The notebook's cells are filled in for this incident: its store, times, suspect and windows.
     """
@@ -38,10 +43,13 @@ def investigate(
     from ..notebook import write_notebook
     from ..report.text import to_text
 
-    session = _session(incident, store, notebook)
+    templates = templates_of(link)
+    session = _session(incident, store, notebook or report)
     asked = (baseline_since, baseline_until)
     found = ranked(session.store.path, at, since, until, asked, symptom, ranker)
     Console(highlight=False).print(to_text(found.ranking, found.case))
+    if report is not None:
+        typer.echo(f"report: {write(found, report, templates, '--report')}", err=True)
     if notebook is not None:
         try:
             write_notebook(session, found, notebook, symptom)
@@ -50,7 +58,7 @@ def investigate(
         typer.echo(f"notebook: {notebook} (open it with: jupyter lab {notebook})", err=True)
 
 
-def _session(incident: Path, store: Path | None, notebook: Path | None) -> Session:
+def _session(incident: Path, store: Path | None, written: Path | None) -> Session:
     """Return a session on the store that ``incident`` is, else on one that its telemetry was read into."""
     from .. import session
     from ..errors import SourceError
@@ -60,7 +68,7 @@ def _session(incident: Path, store: Path | None, notebook: Path | None) -> Sessi
             return session.open(incident)
         except SourceError:
             pass  # not a store, so telemetry
-    stem = (notebook or Path(incident.name)).with_suffix("")
+    stem = (written or Path(incident.name)).with_suffix("")
     target = store or stem.with_name(f"{stem.name}-store")
     typer.echo(f"reading {incident} into {target}", err=True)
     return session.ingest(incident, target)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Store, Symptom, Until, ranked
+
+if TYPE_CHECKING:
+    from ..incident import RankedIncident
+
+Links = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=URL into Jaeger, Grafana, ..., with {trace_id}, {service} or {start_ms}; repeat."),
+]
 
 
 def report(
@@ -20,24 +28,30 @@ def report(
     baseline_until: BaselineUntil = None,
     symptom: Symptom = None,
     ranker: RankerName = "hypocenter",
-    link: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=URL into Jaeger, Grafana, ..., with {trace_id}, {service} or {start_ms}; repeat."),
-    ] = None,
+    link: Links = None,
 ) -> None:
     """Write the report of an incident: the answer, its evidence, map, timelines and traces, and what was not checked.
 
     The file asks the network for nothing; it can be mailed, archived, and opened anywhere.
     """
+    templates = templates_of(link)
+    incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
+    typer.echo(str(write(incident, out, templates, "--out")))
+
+
+def templates_of(link: list[str] | None) -> dict[str, str]:
+    """Return the URL templates of ``--link``; a usage error says what is wrong with one."""
     from ..report.links import parse_links
 
     try:
-        links = parse_links(link or ())
+        return parse_links(link or ())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--link") from error
-    incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
+
+
+def write(incident: RankedIncident, out: Path, templates: dict[str, str], option: str) -> Path:
+    """Write a report; a usage error of ``option`` when its place cannot be written."""
     try:
-        written = incident.report(out, links)
+        return incident.report(out, templates)
     except OSError as error:
-        raise typer.BadParameter(f"cannot write {out}: {error.strerror}", param_hint="--out") from error
-    typer.echo(str(written))
+        raise typer.BadParameter(f"cannot write {out}: {error.strerror}", param_hint=option) from error

@@ -33,9 +33,9 @@ def write_notebook(session: Session, incident: RankedIncident, path: Path | str,
 
 def _filled(session: Session, incident: RankedIncident, symptom: str | None, target: Path) -> str:
     from .. import __version__
-    from ..report.answer import answer, split_ns
+    from ..report.answer import answer, split_ns, subject
     from ..report.text import visible
-    from ..report.traffic import bounds
+    from ..report.traffic import bounds, exemplary_traces
 
     ranking, case = incident.ranking, incident.case
     told, split = answer(ranking, case), split_ns(ranking, case)
@@ -49,6 +49,8 @@ def _filled(session: Session, incident: RankedIncident, symptom: str | None, tar
     service = first.service if first else ""
     speakers = set(case.telemetry.table("spans")["service"].unique().to_pylist())
     measured = set(session.store.read("series", columns=["service"])["service"].unique().to_pylist())
+
+    traces = exemplary_traces(case, subject(first)[0], split) if first and ranking.outcome == "ranked" else (None, None)
 
     def text(value: str) -> str:
         return _MARKUP.sub(r"\\\1", visible(value))
@@ -67,6 +69,7 @@ def _filled(session: Session, incident: RankedIncident, symptom: str | None, tar
             asked=asked,
             has_spans=bool(speakers),
             has_path=any(len(c.path) > 1 for c in ranking.candidates[:1]),
+            has_traces=all(trace is not None for trace in traces),
             service_has_spans=service in speakers,
             has_metrics=bool(service) and service in measured,
             has_objects=session.store.bounds("objects") is not None,

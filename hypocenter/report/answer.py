@@ -248,7 +248,7 @@ def _steps(ranking: Ranking, first: Candidate, symptom: str | None, case: Case |
             # As a whole it may look well while what goes this way suffers.
             passing = sides(case, symptom, split, through=(through, callee))
             if not is_worse(*sides(case, symptom, split)) and is_worse(*passing):
-                fact = f"requests that reach {callee}: {told(*passing)}"
+                fact = f"requests that go this way: {told(*passing)}"
         steps.append(Step("Impact", symptom, fact or seen(symptom)))
     return tuple(steps)
 

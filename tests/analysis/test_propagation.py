@@ -1,5 +1,8 @@
 """The way from an origin to the symptom, and what kind of thing an origin without spans is."""
 
+from dataclasses import replace
+
+import pyarrow as pa
 import small_incident as small
 
 from hypocenter.analysis.case import Case
@@ -35,6 +38,25 @@ def two_ways() -> Case:
 
 def test_way_follows_the_calls_that_got_worse() -> None:
     assert Propagation(two_ways(), "web").path("db") == ("db", "catalog", "web")
+
+
+def test_an_alert_that_comes_late_does_not_hide_which_calls_got_worse() -> None:
+    case = replace(two_ways(), alert_ns=small.START_NS + 119 * small.SECOND_NS + 1)
+    onset = small.START_NS + 60 * small.SECOND_NS
+    assert Propagation(case, "web", onset).path("db") == ("db", "catalog", "web")
+
+
+def test_a_way_along_calls_that_got_worse_may_be_longer_than_one_along_others() -> None:
+    case = two_ways()
+    direct = {"span_id": "9" * 16, "parent_span_id": "1" * 16, "name": "SELECT", "kind": 3, "service": "web"}
+    direct |= {"peer_service": "db", "db_system": "mysql", "duration_ns": 10**6}
+    rows = [
+        direct | {"trace_id": f"{second:032x}", "start_ns": small.START_NS + second * small.SECOND_NS}
+        for second in range(120)
+    ]
+    spans = pa.concat_tables([case.telemetry.table("spans"), small.table("spans", rows)])
+    longer = replace(case, telemetry=Batch({"spans": spans}))
+    assert Propagation(longer, "web").path("db") == ("db", "catalog", "web")
 
 
 def test_origin_that_is_the_symptom_is_its_own_way() -> None:

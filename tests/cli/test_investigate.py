@@ -33,8 +33,11 @@ def run(*arguments: object) -> Any:
 @pytest.mark.slow
 def test_telemetry_becomes_a_notebook_that_runs(tmp_path: Path) -> None:
     path = tmp_path / "slow.ipynb"
-    done = run(SAMPLE, "--at", "2026-11-24T15:31:30Z", "--notebook", path)
+    report, link = tmp_path / "report.html", "Jaeger=http://jaeger:16686/trace/{trace_id}"
+    asked = ["--at", "2026-11-24T15:31:30Z", "--notebook", path, "--report", report, "--link", link]
+    done = run(SAMPLE, *asked)
     assert done.exit_code == 0
+    assert report.read_text(encoding="utf-8").count('href="http://jaeger:16686/trace/') == 2
     assert done.stdout.splitlines()[0].startswith("payment (service) is ")
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
