@@ -35,6 +35,7 @@ def service_map(
     highlight: Sequence[str] = (),
     symptom: str | None = None,
     *,
+    way: Sequence[str] = (),
     colour: str = "errors",
     focus: str | None = None,
     hops: int = 1,
@@ -46,6 +47,7 @@ def service_map(
     Parameters
     ----------
     highlight : likely origins, the first one first; the way from ``symptom`` to each is drawn boldly.
+    way : the nodes from the first origin to the symptom, where it is known which way the failure took.
     colour : ``errors`` (error ratio) or ``latency`` (95th percentile).
     focus, hops : show only what lies within so many calls of this node, highlighted or not.
     positions : of an earlier map (``figure.layout.meta["positions"]``), so that nodes keep their order.
@@ -74,7 +76,9 @@ def service_map(
         nodes = {name: node for name, node in nodes.items() if name in near}
         edges = {ends: edge for ends, edge in edges.items() if ends[0] in near and ends[1] in near}
     origins, felt = tuple(n for n in highlight if n in nodes), symptom if symptom in nodes else None
-    return ServiceMap(nodes, edges, origins, felt, colour, positions).figure(title or _title(graph, nodes, edges))
+    return ServiceMap(nodes, edges, origins, felt, colour, positions, tuple(way)).figure(
+        title or _title(graph, nodes, edges)
+    )
 
 
 def with_traffic(frame: pd.DataFrame, calls: str) -> pd.DataFrame:
@@ -105,7 +109,9 @@ class ServiceMap:
         symptom: str | None,
         colour: str,
         positions: Mapping[str, Point] | None,
+        way: tuple[str, ...] = (),
     ) -> None:
+        self.way = way
         self.nodes, self.edges, self.origins, self.symptom = nodes, edges, origins, symptom
         self.scale = Scale.named(colour)
         for record in edges.values():
@@ -134,9 +140,11 @@ class ServiceMap:
         self.curve = np.linspace(0.0, 1.0, 21 if len(edges) < 300 else 9)
 
     def _path(self) -> list[tuple[str, str]]:
-        """Return the calls between the symptom and each origin, the shortest way with the calls, else against them."""
-        path: dict[tuple[str, str], None] = {}
-        for origin in self.origins:
+        """Return the calls between symptom and origins: the way that is known, else the shortest with or against them."""
+        told = [(caller, callee) for callee, caller in itertools.pairwise(self.way)]
+        is_whole = bool(told) and all(ends in self.edges for ends in told)
+        path: dict[tuple[str, str], None] = dict.fromkeys(told if is_whole else ())
+        for origin in self.origins[1 if is_whole else 0 :]:
             if self.symptom is None or self.symptom == origin:
                 continue
             for walk in (self.calls, self.calls.to_undirected(as_view=True)):

@@ -83,7 +83,12 @@ def _map(graph: DependencyGraph, origin: Candidate | None, symptom: str | None) 
     known = set(graph.nodes["id"])
     wanted = () if origin is None else tuple(dict.fromkeys((subject(origin)[0], origin.service)))
     origins = [name for name in wanted if name in known][:1]
-    figure = service_map(graph, highlight=origins, symptom=symptom if symptom in known else None)
+    figure = service_map(
+        graph,
+        highlight=origins,
+        symptom=symptom if symptom in known else None,
+        way=() if origin is None else origin.path,
+    )
     # The page says the same in its caption.
     figure.update_layout(title=None, margin_t=16)
     caption = (

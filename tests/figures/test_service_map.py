@@ -140,6 +140,14 @@ def test_way_from_symptom_to_origin_is_bold_and_named() -> None:
     assert "<b>symptom<br>web</b>" in drawn_names(figure)
 
 
+@pytest.mark.parametrize(("way", "steps"), [(["db", "cart", "web"], 2), (["db", "redis", "web"], 1), ([], 1)])
+def test_a_way_that_is_known_and_there_is_drawn_in_place_of_the_shortest(way: list[str], steps: int) -> None:
+    longer = shop(edge("cart", "db", 5, callee_kind="database"), edge("web", "db", 5, callee_kind="database"))
+    figure = service_map(longer, highlight=["db"], symptom="web", way=way)
+    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == "#1f2933"]
+    assert list(bold.x).count(None) == steps
+
+
 def test_focus_shows_only_the_neighbourhood() -> None:
     assert set(positions(service_map(shop(), focus="cart", hops=1))) == {"web", "cart", "redis"}
 
