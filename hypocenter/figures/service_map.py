@@ -140,7 +140,7 @@ class ServiceMap:
         self.curve = np.linspace(0.0, 1.0, 21 if len(edges) < 300 else 9)
 
     def _path(self) -> list[tuple[str, str]]:
-        """Return the calls between symptom and origins: the way that is known, else the shortest with or against them."""
+        """Return the calls between symptom and origins: the known way, else the shortest with or against them."""
         told = [(caller, callee) for callee, caller in itertools.pairwise(self.way)]
         is_whole = bool(told) and all(ends in self.edges for ends in told)
         path: dict[tuple[str, str], None] = dict.fromkeys(told if is_whole else ())
