@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,11 @@ CRITICAL = "#b8860b"
 
 
 def waterfall(
-    spans: pd.DataFrame, suspect: str | None = None, until_ms: float | None = None, most: int = _MOST_ROWS
+    spans: pd.DataFrame,
+    suspect: str | None = None,
+    until_ms: float | None = None,
+    most: int = _MOST_ROWS,
+    calls: Collection[str] = (),
 ) -> go.Figure:
     """Return a trace as bars, a row a span, indented by depth.
 
@@ -27,9 +32,12 @@ def waterfall(
     ----------
     spans
         A row a span in the order of drawing, as `hypocenter.graph.one_trace.laid_out` gives it: number, parent (row
-        number, -1 for a root), depth, service, operation, start_ns, duration_ns, is_error, is_critical, early_ns.
+        number, -1 for a root), span_id, depth, service, operation, start_ns, duration_ns, is_error, is_critical,
+        early_ns.
     suspect
         The service whose bars stand out.
+    calls
+        Ids of spans that stand out as well: of calls to a suspect that has no spans, or over an edge.
     until_ms
         Length of the time axis, so that two traces can be compared; by default the trace's own.
     most
@@ -56,7 +64,7 @@ def waterfall(
         x=length,
         y=list(range(len(shown))),
         orientation="h",
-        marker_color=np.where(shown.service == suspect, SUSPECT, NORMAL),
+        marker_color=np.where((shown.service == suspect) | shown.span_id.isin(list(calls)), SUSPECT, NORMAL),
         text=[
             ("✕ " if bad else "") + ("⏱ " if early > _SKEW_NS else "") + seconds(ms / 1e3)
             for bad, early, ms in zip(shown.is_error, shown.early_ns, length, strict=True)

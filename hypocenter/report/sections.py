@@ -170,7 +170,7 @@ def _traces(case: Case, first: Candidate, split: int, templates: Mapping[str, st
     from ..figures import waterfall
     from ..figures.waterfall import worth
 
-    suspect, _ = subject(first)
+    suspect, caller = subject(first)
     bad, good = exemplary_traces(case, suspect, split)
     known = [t for t in (bad, good) if t is not None]
     reach = max((t.duration_ms for t in known), default=None)
@@ -180,10 +180,23 @@ def _traces(case: Case, first: Candidate, split: int, templates: Mapping[str, st
             shown = worth(trace.spans, _TRACE_SPANS)
             if len(shown) < len(trace.spans):
                 caption += f", {len(shown)} of {len(trace.spans)} spans: failed, decisive and long ones"
-            figure = waterfall(shown, suspect, reach)
+            own = suspect if caller is None else None
+            figure = waterfall(shown, own, reach, calls=_calls_over(case, trace.trace_id, suspect, caller))
             texts = {"service": first.service, "entity": first.entity}
             there = links(templates, bounds(case), trace.trace_id, **texts)
             yield Drawing(f"trace-{name}", f"{caption}. Waterfall.", caption, figure, *_spans_table(shown), there)
+
+
+def _calls_over(case: Case, trace_id: str, callee: str, caller: str | None) -> list[str]:
+    """Return the client spans of a trace that call a suspect without spans, or go over an edge."""
+    calls = case.links.calls
+    calls = calls.filter(pc.and_(pc.equal(calls["trace_id"], trace_id), pc.equal(calls["callee"], callee)))
+    if caller is not None:
+        calls = calls.filter(pc.equal(calls["caller"], caller))
+    else:
+        calls = calls.filter(pc.is_null(calls["server_span_id"]))
+    found: list[str] = calls["client_span_id"].drop_null().to_pylist()
+    return found
 
 
 def _spans_table(spans: pd.DataFrame) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

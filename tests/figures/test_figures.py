@@ -27,7 +27,7 @@ from hypocenter.figures import (
     timeline,
     waterfall,
 )
-from hypocenter.figures.look import PALETTE, blank, plain
+from hypocenter.figures.look import PALETTE, SUSPECT, blank, plain
 from hypocenter.incident import RankedIncident
 
 MS = 10**6
@@ -37,6 +37,7 @@ def laid(*rows: tuple[int, int, str, int, int, bool, bool]) -> pd.DataFrame:
     """Return spans as laid out: parent, depth, service, start ms, duration ms, is_error, is_critical."""
     columns = ["parent", "depth", "service", "start_ns", "duration_ns", "is_error", "is_critical"]
     frame = pd.DataFrame(rows, columns=columns).assign(operation="op", early_ns=0)
+    frame["span_id"] = [f"{number:016x}" for number in range(len(frame))]
     return frame.assign(number=range(len(frame)), start_ns=frame.start_ns * MS, duration_ns=frame.duration_ns * MS)
 
 
@@ -63,6 +64,11 @@ def test_waterfall_is_indented_by_depth_and_marks_errors() -> None:
     assert (list(bars.base), list(bars.x)) == ([0.0, 1.0, 2.0, 5.0], [10.0, 3.0, 1.0, 4.0])
     assert list(bars.text) == ["10 ms", "3 ms", "✕ 1 ms", "4 ms"]
     assert len(set(bars.marker.color)) == 2 and bars.marker.color[1] != bars.marker.color[0]
+
+
+def test_calls_to_a_suspect_without_spans_stand_out() -> None:
+    bars = waterfall(TRACE, "store", calls=[f"{2:016x}"]).data[0]
+    assert [colour == SUSPECT for colour in bars.marker.color] == [False, False, True, False]
 
 
 def test_critical_path_has_gaps_where_a_span_waits_for_a_critical_callee() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import small_incident as small
 
 from hypocenter.analysis.case import Case
+from hypocenter.analysis.ranking import Candidate
+from hypocenter.figures.look import SUSPECT
 from hypocenter.incident import RankedIncident
 from hypocenter.report.sections import Page, build
 from hypocenter.tracer.batch import Batch
@@ -26,6 +30,15 @@ def test_every_figure_has_a_table_that_says_the_same(page: Page) -> None:
     assert list(suspect)[-1] == "container_cpu_usage (median)"
     bad = page.traces[0].rows
     assert [(row[0], row[4]) for row in bad][-2:] == [("payment", "error"), ("payment", "")]
+
+
+def test_calls_to_a_suspect_that_has_no_spans_stand_out_in_its_traces() -> None:
+    database = Candidate("orders-db", "database", "orders-db", 0.9, small.ONSET_NS, 5.0, path=("orders-db", "payment"))
+    page = build(replace(small.ranking(), candidates=(database,)), small.case())
+    for drawing in page.traces:
+        bars = drawing.figure.data[0]
+        red = [row for row, colour in zip(drawing.rows, bars.marker.color, strict=True) if colour == SUSPECT]
+        assert [row[:2] for row in red] == [("payment", "SELECT orders")]
 
 
 def test_spread_tells_the_ways_with_their_chance_and_what_changed(page: Page) -> None:
