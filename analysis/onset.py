@@ -23,6 +23,7 @@ _SCALE_AFTER_NS = MINUTE_NS
 _FINEST_NS = 10 * SECOND_NS
 _FINE_NS = 2 * MINUTE_NS
 _COARSE_STEPS = 3
+_FEW_SPLITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,12 @@ class Split:
 
 
 def grid(alert_ns: int, start_ns: int, end_ns: int, *, step_ns: int = _FINEST_NS, quiet: bool = False) -> list[Split]:
-    """Return the splits to try, in time order, dense near the alert; telemetry covers ``[start_ns, end_ns)``.
+    """Return the splits to try, in time order; telemetry covers ``[start_ns, end_ns)``.
 
-    ``step_ns`` is the resolution of the telemetry; ``quiet`` tells that a quiet recording exists, so that a split with
-    no baseline of its own is possible. At least a step lies on each side of a split (none before it with ``quiet``);
-    if the alert is outside the telemetry, the nearest split that remains is returned.
+    Many are dense near the alert only. ``step_ns`` is the resolution of the telemetry; ``quiet`` tells that a quiet
+    recording exists, so that a split with no baseline of its own is possible. At least a step lies on each side of a
+    split (none before it with ``quiet``); if the alert is outside the telemetry, the nearest split that remains is
+    returned.
     """
     step = max(step_ns, _FINEST_NS)
     first, last = (start_ns if quiet else start_ns + step), end_ns - step
@@ -52,8 +54,9 @@ def grid(alert_ns: int, start_ns: int, end_ns: int, *, step_ns: int = _FINEST_NS
         onsets = np.append(start_ns + number * step, alert_ns)
         away = onsets - alert_ns
         fine = (np.abs(away) <= _FINE_NS) | (np.append(number, 0) % _COARSE_STEPS == 0) | (step > _FINE_NS // 2)
-        near = (away >= -EARLIEST_NS) & (away <= LATEST_NS) & fine
-        near &= (onsets >= first) & (onsets <= last)
+        near = (away >= -EARLIEST_NS) & (away <= LATEST_NS) & (onsets >= first) & (onsets <= last)
+        # A short recording has few splits: all are tried, however far the alert is off.
+        near &= fine | (near.sum() <= _FEW_SPLITS)
         onsets = np.unique(onsets[near]) if near.any() else np.array([np.clip(alert_ns, first, last)], "i8")
     return [
         Split(

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from hypocenter.semconv import KIND_CLIENT, KIND_PRODUCER, STATUS_ERROR
 
 from ..onset import SECOND_NS
-from .visits import Visits, keys_of
+from .visits import MANY_ORPHANS, Visits, keys_of
 
 _TIMED_OUT = r"(?i)time.?out|timed.?out|deadline|cancell?ed|abort"
 _UNRESOLVED = r"(?i)name resolution|getaddrinfo|gaierror|ENOTFOUND|EAI_AGAIN|name or service not known|no such host"
@@ -103,7 +103,9 @@ def _behind_a_breaker(visits: Visits, stays: np.ndarray) -> np.ndarray:
     behind = np.zeros(len(visits), bool)
     if not len(rows):
         return behind
-    key, first = keys_of(visits.path[rows])
+    # Where spans are lost, the call that failed may be one of them, and the ways to an operation are cut in pieces.
+    cut = visits.orphans >= MANY_ORPHANS
+    key, first = keys_of(*((visits.service[rows], visits.operation[rows]) if cut else (visits.path[rows],)))
     width = 1 + visits.clock.n_steps
     cell = key * width + visits.column[rows]
     steps = max(1, _BREAKER_NS // visits.clock.step_ns)

@@ -74,6 +74,19 @@ def test_visits_behind_an_open_circuit_breaker_pass_on_what_opened_it() -> None:
     assert shares(visits, inherits_failure(visits, said)) >= 0.9  # the last seconds are not looked at
 
 
+def test_lost_spans_do_not_hide_what_opened_a_circuit_breaker() -> None:
+    rows = traces(calls={"pay": {}}, count=40)
+    # Each visit has a way to it of its own, of which only every fifth is left, and with it the call that failed.
+    parents = [{"span_id": "above", "parent_span_id": f"gone-{i % 7}", "name": f"page {i % 7}"} for i in range(40)]
+    ways = [row | above for row, above in zip(traces(calls={}, count=40), parents, strict=True)]
+    rows = [row | {"parent_span_id": "above"} if row["span_id"] == "root" else row for row in rows]
+    rows = [row for row in rows if row["span_id"] == "root" or int(row["trace_id"], 16) % 7 == 0]
+    visits, said = seen([*rows, *(way | {"service": "stock", "status": 0} for way in ways)])
+    assert visits.orphans > 0.3
+    of_web = (visits.service == SERVICES.index("web")) & visits.is_server
+    assert inherits_failure(visits, said)[of_web].mean() >= 0.9
+
+
 def test_rare_failures_of_a_callee_explain_no_others() -> None:
     rows = traces(calls={"pay": {}}, count=200)
     rows = [row for row in rows if row["span_id"] == "root" or int(row["trace_id"], 16) % 50 == 0]

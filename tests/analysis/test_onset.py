@@ -33,6 +33,11 @@ def test_search_reaches_from_a_quarter_of_an_hour_before_the_alert_to_five_minut
     assert T in [split.onset_ns for split in splits]
 
 
+def test_short_recording_far_from_the_alert_is_searched_in_full() -> None:
+    splits = grid(T, T + 150 * SECOND_NS, T + 230 * SECOND_NS)
+    assert [(split.onset_ns - T) // SECOND_NS for split in splits] == [160, 170, 180, 190, 200, 210, 220]
+
+
 def test_only_a_quiet_recording_allows_a_split_without_a_baseline_of_its_own() -> None:
     without, with_quiet = (grid(T, T, T + 300 * SECOND_NS, quiet=quiet)[0].onset_ns for quiet in (False, True))
     assert (without, with_quiet) == (T + 10 * SECOND_NS, T)
