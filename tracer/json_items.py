@@ -13,7 +13,6 @@ import orjson
 from hypocenter.errors import DecodeError
 
 from .batch import Tally
-from .garbage import collection_paused
 from .source import Source
 
 _BLOCK_BYTES: Final = 4 << 20
@@ -25,11 +24,20 @@ _QUOTE, _BACKSLASH, _SPACE = 34, 92, b" \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Parsed items in order with the byte (decompressed) where each begins; ``tally`` holds those that were no JSON."""
+    """Items in order, each parsed when its turn comes; ``tally`` then holds those that were no JSON."""
 
-    values: list[object]
-    places: list[str]
+    texts: list[tuple[str, bytes]]  # with the place of each: the byte (decompressed) where it begins
     tally: Tally
+
+    def __iter__(self) -> Iterator[tuple[object, str]]:
+        """Yield the value of each item and its place."""
+        for place, text in self.texts:
+            try:
+                value = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                self.tally.drop("item that is not JSON", f"{place}: {error.msg}")
+            else:
+                yield value, place
 
 
 def read_items(source: Source, arrays: Collection[str] = ()) -> Iterator[Items]:
@@ -47,7 +55,7 @@ def read_items(source: Source, arrays: Collection[str] = ()) -> Iterator[Items]:
         ends, closed_at, is_more = scan.ends_in(chunk)
         ends += len(rest)
         block = rest + chunk
-        yield _parsed(source.name, block, ends, offset)
+        yield _items(source.name, block, ends, offset)
         done = int(ends[-1]) if len(ends) else 0
         if closed_at is not None:
             if block[done : closed_at + len(rest)].strip(_SPACE + b","):
@@ -68,7 +76,7 @@ def read_items(source: Source, arrays: Collection[str] = ()) -> Iterator[Items]:
 def _lost(reason: str, place: str) -> Items:
     tally = Tally()
     tally.drop(reason, place)
-    return Items([], [], tally)
+    return Items([], tally)
 
 
 def _shape(head: bytes, arrays: Collection[str]) -> tuple[int, int]:
@@ -174,19 +182,11 @@ class _Scanner:
         return escaped
 
 
-@collection_paused()
-def _parsed(name: str, block: bytes, ends: np.ndarray, offset: int) -> Items:
-    tally = Tally()
-    values: list[object] = []
-    places: list[str] = []
+def _items(name: str, block: bytes, ends: np.ndarray, offset: int) -> Items:
+    texts = []
     start = 0
     for end in ends.tolist():
         text = block[start:end].lstrip(_SPACE + b",")
-        place = f"{name}: byte {offset + end - len(text)}"
+        texts.append((f"{name}: byte {offset + end - len(text)}", text))
         start = end
-        try:
-            values.append(orjson.loads(text))
-            places.append(place)
-        except orjson.JSONDecodeError as error:
-            tally.drop("item that is not JSON", f"{place}: {error.msg}")
-    return Items(values, places, tally)
+    return Items(texts, Tally())

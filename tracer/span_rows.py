@@ -80,7 +80,7 @@ def gather(
     def batch_of(items: Items) -> Batch:
         rows: list[Row] = []
         places: list[str] = []
-        for value, place in zip(items.values, items.places, strict=True):
+        for value, place in items:
             for part in parts(value):
                 try:
                     rows.append(row(part))
@@ -111,10 +111,11 @@ def to_batch(rows: list[Row], places: list[str], source: str, tally: Tally) -> B
         return Batch({"spans": SPANS.empty_table()}, tally)
     attributes = Attributes.of([(list(row.attributes), list(row.attributes.values())) for row in rows])
     # Few resources serve many spans.
-    texts = {orjson.dumps(row.resource): row.resource for row in rows}
+    dumped = [orjson.dumps(row.resource) for row in rows]
+    texts = {text: row.resource for text, row in zip(dumped, rows, strict=True)}
     numbers = {text: number for number, text in enumerate(texts)}
     resources = Attributes.of([(list(r), list(r.values())) for r in texts.values()])
-    owner = pa.array([numbers[orjson.dumps(row.resource)] for row in rows], pa.int32())
+    owner = pa.array([numbers[text] for text in dumped], pa.int32())
     columns: dict[str, Any] = {name: resources.pick(keys).take(owner) for name, keys in RESOURCE_ATTRIBUTES.items()}
     columns |= {name: attributes.pick((*keys, *_OPENTRACING.get(name, ()))) for name, keys in SPAN_ATTRIBUTES.items()}
     durations = [row.duration_ns for row in rows]

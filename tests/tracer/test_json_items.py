@@ -32,7 +32,7 @@ def read(text: str | bytes, arrays: tuple[str, ...] = ("data",)) -> tuple[list[o
     content = text.encode() if isinstance(text, str) else text
     values, tally = [], Tally()
     for items in read_items(Source("x", decompressed(io.BytesIO(content))), arrays):
-        values += items.values
+        values += [value for value, _ in items]
         tally.add(items.tally)
     return values, tally
 

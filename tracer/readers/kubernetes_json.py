@@ -33,5 +33,5 @@ def _batches(source: Source) -> Iterator[Batch]:
     listed = _TYPED_LIST.match(source.head())
     kind = listed.group(1).decode() if listed else None
     for items in read_items(source, ("items",)):
-        found = list(zip(items.values, items.places, strict=True))
+        found = list(items)
         yield decode(found, source.name, source.time_ns, items.tally, kind)

@@ -53,7 +53,7 @@ def _batches(source: Source) -> Iterator[Batch]:
         tally = items.tally
         numbers: list[pd.DataFrame] = []
         histograms: list[tuple[str, int, str]] = []
-        for value, place in zip(items.values, items.places, strict=True):
+        for value, place in items:
             for result in _results(value):
                 try:
                     frame, native = _samples(book, result)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
-from ..batch import Batch, Tally
+from ..batch import Batch, Tally, concat
 from ..garbage import collection_paused
 from ..json_items import Items, read_items
 from ..otlp.any_value import Malformed, from_base64
@@ -31,28 +32,21 @@ def matches(head: bytes, file_name: str) -> bool:
 
 def read(source: Source) -> Iterator[Batch]:
     """Yield the spans; a resource whose spans are malformed is dropped with its place."""
-    return evened(_batches(source))
-
-
-def _batches(source: Source) -> Iterator[Batch]:
-    for items in read_items(source, ("batches", "data")):
-        requests = _requests(items)
-        yield Batch(tally=items.tally)
-        tally = Tally()
-        if requests:
-            yield from decode_each(lambda some: decode_json("traces", some, source.name), requests, tally)
-        yield Batch(tally=tally)
+    return evened(_batch(items, source.name) for items in read_items(source, ("batches", "data")))
 
 
 @collection_paused()
-def _requests(items: Items) -> list[tuple[str, object]]:
+def _batch(items: Items, name: str) -> Batch:
     requests: list[tuple[str, object]] = []
-    for value, place in zip(items.values, items.places, strict=True):
+    for value, place in items:
         found = list(_resource_spans(value))
         if not found:
             items.tally.drop("JSON value without OTLP spans", place)
         requests += [(place, {"resourceSpans": [one]}) for one in found]
-    return requests
+    tally = Tally()
+    decode = partial(decode_json, "traces", source=name)
+    parts = list(decode_each(decode, requests, tally)) if requests else []
+    return concat([Batch(tally=items.tally), *parts, Batch(tally=tally)])
 
 
 def _resource_spans(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
