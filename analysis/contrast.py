@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 COLUMNS = ["attribute", "value", "inside", "outside", "difference", "n_inside", "n_outside", "z"]
 _PLAIN = ("service", "name", "pod", "node", "kind", "status")
 _MAPS = ("attributes", "resource")
+# The columns of spans that are compared.
+READ = (*_PLAIN, *_MAPS)
 
 
 def contrast(spans: pa.Table, inside: np.ndarray) -> pd.DataFrame:

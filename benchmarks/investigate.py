@@ -44,7 +44,12 @@ def _seconds(found: Measurement) -> float:
 
 
 def _figures(found: Measurement) -> dict[str, Any]:
-    return {"seconds": found.seconds, "peak MB": found.peak_rss_bytes / 1e6, "result": found.result}
+    return {
+        "seconds": found.seconds,
+        "cpu seconds": found.cpu_seconds,
+        "peak MB": found.peak_rss_bytes / 1e6,
+        "result": found.result,
+    }
 
 
 def first_figure(path: str) -> str:

@@ -35,7 +35,8 @@ def rollups(
 
     Each hour is rolled up once and kept under the store's ``rollups/`` as Parquet, keyed by the segments that it
     covers; a late span makes a new segment, and its hour is rolled up anew. The hour that is still filling is rolled up
-    as far as the window needs it and not kept, and neither is anything in a store that cannot be written.
+    as far as the window needs it and not kept, and neither is anything in a store that cannot be written. The last hour
+    of a recording, to which nothing has come for a while, is kept once all of it was asked for.
 
     Parameters
     ----------
@@ -66,6 +67,9 @@ def rollups(
             fine = place.read(FINE, durations_of)
             if fine is None and hour.end_ns > bounds.end_ns:
                 fine = _roll_up(store, part)
+                is_whole = part.start_ns <= max(hour.start_ns, bounds.start_ns) and bounds.end_ns <= part.end_ns
+                if is_whole and bounds.end_ns < time.time_ns() - OVERLAP_NS:
+                    place.write(fine)
             elif fine is None:
                 fine = _roll_up(store, hour)
                 place.write(fine)

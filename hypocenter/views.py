@@ -155,14 +155,14 @@ class Contrast(_Shown):
 
         Of a side with more than 100,000 spans about as many, drawn by chance, are compared.
         """
-        from .analysis.contrast import contrast
+        from .analysis.contrast import READ, contrast
 
         # Attributes are most of a span: they are read a batch at a time, and kept of as many as the comparison needs.
         shares = [min(1.0, _COMPARED / size) for size in self.sizes]
         kept, sides = [], []
         # By chance, since traffic may come in a rhythm; the same spans each time.
         draw = np.random.default_rng(0)
-        for batch in self.latency.spans.batches():
+        for batch in self.latency.spans.batches(list(dict.fromkeys([*_NARROW, *READ]))):
             table = pa.Table.from_batches([batch])
             inside = self._inside(_narrowed(table.select(_NARROW)))
             chosen = draw.random(len(inside)) < np.where(inside, *shares)

@@ -1,5 +1,6 @@
 """Rollups add up: in any grouping, over time, and from the cache as from the spans."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,20 @@ def test_window_over_hours_equals_the_rollup_of_its_spans(store: Store) -> None:
     assert plain(rollups(store, window)) == expected
     assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T22", "2023-11-14T23"]
     assert plain(rollups(store, window)) == expected
+
+
+def test_last_hour_of_a_recording_is_kept_once_all_of_it_was_asked_for_and_one_that_fills_is_not(store: Store) -> None:
+    store.append(Batch({"spans": table([*call("a", T0), *call("b", T0 + MINUTE_NS)])}))
+    part, whole = Window(T0, T0 + 30 * SECOND_NS), Window(T0, T0 + HOUR_NS)
+    expected = plain(rollups(store, part))
+    assert kept(store) == []
+    rollups(store, whole)
+    assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T22"]
+    assert plain(rollups(store, part)) == expected
+    now = time.time_ns() // HOUR_NS * HOUR_NS
+    store.append(Batch({"spans": table(call("c", time.time_ns()))}))
+    rollups(store, Window(now, now + 2 * HOUR_NS))
+    assert [path.split("/")[1] for path in kept(store)] == ["2023-11-14T22"]
 
 
 def test_coarse_rollups_are_the_steps_of_each_hour_within_the_window_in_one(store: Store) -> None:
