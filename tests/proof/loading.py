@@ -40,13 +40,13 @@ def numbered(first: int, calls: int = SPANS // 2) -> bytes:
 class Clients:
     """Threads that send numbered requests and note which were acknowledged; a failed one is sent again, the same."""
 
-    def __init__(self, threads: int = 4) -> None:
+    def __init__(self, threads: int = 4, first: int = 0) -> None:
         self.acknowledged: set[int] = set()
         self.final: list[Any] = []
         self.refused = 0
         self.port: int | None = None
         self.wait_s = 0.05
-        self._numbers = itertools.count(0, SPANS // 2)
+        self._numbers = itertools.count(first, SPANS // 2)
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
 

@@ -27,7 +27,7 @@ from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import Window
 
 pytestmark = pytest.mark.timeout(600)
-RECORDINGS = Path(__file__).parents[2] / "sample_data" / "lab" / "recordings"
+RECORDINGS = Path(__file__).parents[3] / "sample_data" / "lab" / "recordings"
 
 
 @pytest.fixture(scope="module")
