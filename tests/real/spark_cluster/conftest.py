@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from standalone import SETTINGS, Cluster, running
 
+from benchmarks.spark_cluster import Cluster, running, settings
 from hypocenter.graph.engine import Engine, open_engine
 from hypocenter.graph.spark import spark_engine
 
@@ -20,7 +20,7 @@ def spark_cluster(program: Callable[..., str], tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def spark(spark_cluster: Cluster) -> Iterator[Engine]:
-    with spark_engine(spark_cluster.url, SETTINGS) as engine:
+    with spark_engine(spark_cluster.url, settings()) as engine:
         yield engine
 
 

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pytest
 from hook_chain import wait_for
 from small_incident import START_NS, telemetry
-from standalone import SETTINGS, WORKERS, Cluster
 
 from benchmarks.generate import temporary_store
+from benchmarks.spark_cluster import Cluster, settings
 from hypocenter.batch import run
 from hypocenter.graph.rollup import SCHEMAS
 from hypocenter.graph.slices import roll_up_segments
@@ -39,7 +39,7 @@ def _runs_stage(spark: Spark, name: str) -> bool:
 
 
 def test_worker_that_is_killed_costs_its_tasks_and_changes_nothing(spark_cluster: Cluster) -> None:
-    with temporary_store(200_000) as store, spark_engine(spark_cluster.url, SETTINGS) as spark:
+    with temporary_store(200_000) as store, spark_engine(spark_cluster.url, settings()) as spark:
         assert isinstance(spark, Spark)
         paths = store.paths("spans")
         killed = threading.Event()
@@ -47,7 +47,7 @@ def test_worker_that_is_killed_costs_its_tasks_and_changes_nothing(spark_cluster
         def kill() -> None:
             # Linking is at work: its input lies on the workers' disks, one of which is now gone.
             wait_for(lambda: _runs_stage(spark, _LINKING), "the stage that links", 240)
-            spark_cluster.kill_worker(WORKERS[0])
+            spark_cluster.kill_worker(spark_cluster.workers[0])
             killed.set()
 
         killer = threading.Thread(target=kill)
@@ -56,8 +56,8 @@ def test_worker_that_is_killed_costs_its_tasks_and_changes_nothing(spark_cluster
         assert killed.is_set()
         killer.join()
         expected = roll_up_segments(paths)
-    spark_cluster.start_worker(WORKERS[0])
-    spark_cluster.wait_for_workers(len(WORKERS))
+    spark_cluster.start_worker(spark_cluster.workers[0])
+    spark_cluster.wait_for_workers()
     assert [name for name in SCHEMAS if not getattr(found, name).equals(getattr(expected, name))] == []
 
 
@@ -75,13 +75,13 @@ def _store(path: Path) -> Store:
 
 def test_batch_job_whose_driver_is_killed_goes_on_where_it_ended(spark_cluster: Cluster, tmp_path: Path) -> None:
     store, out = _store(tmp_path / "store"), tmp_path / "out"
-    settings = tmp_path / "conf"
-    settings.mkdir()
-    lines = "\n".join(f"{name} {value}" for name, value in SETTINGS.items())
-    (settings / "spark-defaults.conf").write_text(lines, encoding="utf-8")
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    lines = "\n".join(f"{name} {value}" for name, value in settings().items())
+    (conf / "spark-defaults.conf").write_text(lines, encoding="utf-8")
     command = [str(Path(sys.executable).with_name("hypocenter")), "batch", "--store", "store", "--out", "out"]
     command += ["--engine", "spark", "--master", spark_cluster.url]
-    environment = os.environ | {"SPARK_CONF_DIR": str(settings)}
+    environment = os.environ | {"SPARK_CONF_DIR": str(conf)}
     spark_cluster.wait_for_no_driver()
     with (tmp_path / "driver.log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log, start_new_session=True)

@@ -1,0 +1,41 @@
+"""Many alerts over a stored day ranked as one job."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypocenter.batch.alerts import Alert, rank_alerts
+from hypocenter.graph.engine import open_engine
+from hypocenter.tracer.store import Store
+
+from .generate import temporary_store
+
+DESCRIPTION = "rank a thousand alerts, spread over a stored day, as one job"
+_DAY_S = 24 * 3600
+
+
+def run(alerts: int = 1_000, spans: int = 864_000, engine: str = "duckdb", master: str | None = None) -> dict[str, Any]:
+    """Return what it takes to rank ``alerts`` over a day of ``spans`` generated spans of 20 services.
+
+    With ``--engine spark --master URL`` the processor time of the workers is not in the figures.
+    """
+    rate = max(1, spans // _DAY_S)
+    with temporary_store(spans, rate_per_s=rate, services=20) as store, TemporaryDirectory() as out:
+        held = store.bounds("spans")
+        assert held is not None
+        step = (held.end_ns - held.start_ns) // (alerts + 1)
+        asked = [Alert(held.start_ns + (n + 1) * step) for n in range(alerts)]
+        clock, cpu = time.perf_counter(), time.process_time()
+        with open_engine(engine, master) as at_work:
+            found = rank_alerts(Store(store.path), Path(out), asked, at_work)
+        took = {"seconds": time.perf_counter() - clock, "cpu seconds": time.process_time() - cpu}
+    return {
+        "alerts": len(found),
+        "hours": (held.end_ns - held.start_ns) / 3.6e12,
+        **took,
+        "cpu seconds a ranking": took["cpu seconds"] / alerts,
+        "outcomes": found["outcome"].value_counts().to_dict(),
+    }
