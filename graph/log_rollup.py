@@ -57,7 +57,9 @@ def log_rollup(store: Store, window: Window) -> pa.Table:
     bounds = store.bounds("logs")
     parts = [LOG_TEMPLATES.empty_table()]
     for hour in _hours(bounds, window):
-        kept = _kept(store, hour) if bounds is not None and hour.end_ns <= bounds.end_ns else None
+        is_over = bounds is not None and hour.end_ns <= bounds.end_ns
+        # On object storage nothing but rollups of spans is kept.
+        kept = _kept(store, hour) if is_over and store.filesystem is None else None
         parts.append(roll_up_logs(store, hour) if kept is None else kept)
     table = pa.concat_tables(parts)
     return table.filter(_within(table["time_ns"], window)).sort_by([(key, "ascending") for key in _KEYS])
