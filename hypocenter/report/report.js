@@ -39,7 +39,15 @@
   }
 
   const drawAll = () => plots.map(draw);
-  Promise.all(drawAll()).then(() => document.body.classList.add("drawn"));
+  // One after the other, each shown before the next is begun: nobody waits for what is further down.
+  const shown = () => new Promise((done) => setTimeout(done));
+  (async () => {
+    for (const plot of plots) {
+      await draw(plot);
+      await shown();
+    }
+    document.body.classList.add("drawn");
+  })();
   scheme.addEventListener("change", drawAll);
   narrow.addEventListener("change", drawAll);
   addEventListener("beforeprint", () => { document.body.classList.add("print"); drawAll(); });
