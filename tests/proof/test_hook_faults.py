@@ -108,7 +108,8 @@ class Kept(chain.Listener):
             if not got["commonAnnotations"].get("hypocenter_follow_up"):
                 with lock:
                     self.keys.setdefault(name, set()).add(headers["idempotency-key"])
-                    self.taken[name] += status == 200
+                    if status == 200:
+                        self.taken[name] += 1
             return status
 
         super().__init__(noted)
