@@ -100,7 +100,8 @@ def _excess(
     else:
         x, x_after = normal[index][:, known], abnormal[index][:, inside]
         centre, scale = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
-        scale = np.maximum(np.maximum(scale, FLOOR * np.abs(centre)), np.finfo(float).tiny)
+        scale = np.maximum(scale, FLOOR * np.abs(centre))
+        scale = np.where(scale > 0, scale, 1.0)  # a parent that was constantly zero explains nothing
         x, x_after = (x - centre) / scale, (x_after - centre) / scale
         weights = np.linalg.solve(x @ x.T + _RIDGE * known.sum() * np.eye(len(index)), x @ (y - mean))
         residual, after = y - mean - weights @ x, abnormal[own, inside] - mean - weights @ x_after

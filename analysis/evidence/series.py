@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -218,6 +218,7 @@ def baseline_of(
         return np.sum(weight * np.nan_to_num(centre), axis=0) / weight.sum(axis=0), noise
 
 
+@lru_cache(10_000)
 def role_of(name: str) -> str:
     """Return what a series of this name measures.
 

@@ -1,5 +1,7 @@
 """The published methods on examples small enough to work out by hand; peers: tests/real/test_peers.py."""
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pyarrow as pa
@@ -65,6 +67,19 @@ def test_circa_explains_the_caller_by_its_callee() -> None:
     # The callee has no parent: its residual is its deviation, |60 - 11.5| / std of 10, 11, 13, 12.
     assert db == pytest.approx(48.5 / np.std([10, 11, 13, 12]))
     assert web < 0.1
+
+
+@pytest.mark.filterwarnings("error")
+def test_circa_lets_a_parent_that_was_constantly_zero_explain_nothing() -> None:
+    quiet = [10.0, 11.0, 13.0, 12.0] * 5
+    case = Case(
+        metrics({"db/latency": [0.0] * 20 + [60.0, 60.0], "web/latency": [*quiet, 60.0, 60.0]}),
+        ALERT_NS,
+        topology=nx.DiGraph([("web", "db")]),
+    )
+    found = dict(create("circa").rank(case).services())
+    alone = dict(create("circa").rank(replace(case, topology=nx.DiGraph([("web", "x")]))).services())
+    assert found["web"] == pytest.approx(alone["web"])
 
 
 def test_circa_adds_the_children_of_an_anomalous_parent() -> None:
