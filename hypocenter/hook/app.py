@@ -87,7 +87,7 @@ class Endpoints:
         path = self._hook.report_path(found.id)
         drawn_ns = path.stat().st_mtime_ns if path.exists() else 0
         if drawn_ns < found.ranked_ns:
-            arguments = self._hook.enricher.again(found) | {"path": str(path)}
+            arguments = self._hook.enricher.again(found) | {"path": str(path), "links": self._hook.config.links}
             try:
                 await self._hook.workers.ask(DRAW, "draw", arguments, _DRAW_S)
             except RankerError as error:

@@ -21,6 +21,8 @@ from pydantic import (
 
 from hypocenter.errors import SourceError
 
+from ..report.links import checked
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -218,10 +220,12 @@ class Config(_Strict):
     mapping: tuple[MapRule, ...] = ()
     sinks: tuple[SinkConfig, ...] = ()
     allow_hosts: tuple[str, ...] = ()  # where given, no other host may be named
+    links: dict[str, str] = Field(default_factory=dict)  # from reports into Jaeger, Grafana, ...: name and URL template
     otlp: Url | None = None  # where traces of the hook's own work go
 
     @model_validator(mode="after")
     def _sound(self) -> Config:
+        checked(self.links)
         if not self.sinks:
             raise ValueError("sinks: at least one receiver is needed, else alerts end here")
         labels = [sink.label for sink in self.sinks]

@@ -150,15 +150,15 @@ def related(graph: nx.DiGraph[str], ranking: Ranking) -> list[str]:
     return sorted(found - {"external"})[:_MOST_NAMES]
 
 
-def draw(path: str, **place: Any) -> dict[str, Any]:
-    """Write an incident's report, ranked anew from all that is known by now."""
+def draw(path: str, links: dict[str, str], **place: Any) -> dict[str, Any]:
+    """Write an incident's report, ranked anew from all that is known by now; ``links`` are URL templates by name."""
     from ..incident import RankedIncident
 
     case, ranking = _ranked(**place)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".part")
-    RankedIncident(ranking, case).report(unfinished)
+    RankedIncident(ranking, case).report(unfinished, links)
     unfinished.replace(target)
     return {"path": path}
 

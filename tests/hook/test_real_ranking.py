@@ -19,6 +19,8 @@ from hypocenter.hook.app import create_app
 from hypocenter.hook.ranking import KINDS
 from hypocenter.tracer.store import Store
 
+LINKS = {"Jaeger": "http://jaeger:16686/trace/{trace_id}"}
+
 
 class Here:
     """The functions of the worker, without its process."""
@@ -47,7 +49,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     Store(folder / "store", create=True).append(small.telemetry())
 
     async def whole() -> Told:
-        async with hooks.hook(folder, receiver, workers) as hook:  # type: ignore[arg-type]
+        async with hooks.hook(folder, receiver, workers, links=LINKS) as hook:  # type: ignore[arg-type]
             await hooks.learnt(hook)
             await hook.receive(hooks.body(hooks.alert("web")), "alertmanager")
             await hooks.settled(hook)
@@ -73,6 +75,7 @@ def test_the_report_is_drawn_once_when_it_is_asked_for(told: Told) -> None:
     first, second = told.reports
     assert (first.status_code, first.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "payment (service)" in first.text
+    assert first.text.count('href="http://jaeger:16686/trace/') == 2
     assert (second.text == first.text, told.drawn) == (True, 1)
 
 

@@ -201,3 +201,8 @@ def test_addresses_in_logs_keep_no_secret(tmp_path: Path, caplog: pytest.LogCapt
 def test_escapes_are_whole() -> None:
     assert for_slack("a & <b>") == "a &amp; &lt;b&gt;"
     assert for_markdown("a|b\nc") == r"a\|b c"
+
+
+def test_links_that_cannot_be_filled_in_are_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"link Jaeger: unknown \{trace\}"):
+        hooks.config(tmp_path, links={"Jaeger": "http://jaeger/{trace}"})
