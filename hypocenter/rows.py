@@ -120,7 +120,7 @@ class Rows:
     @property
     def _narrow(self) -> str:
         """A column that every row has and that is small."""
-        return next(f.name for f in SIGNALS[self.signal] if pa.types.is_integer(f.type) and not f.nullable)
+        return str(next(f.name for f in SIGNALS[self.signal] if pa.types.is_integer(f.type) and not f.nullable))
 
     @cached_property
     def _condition_columns(self) -> tuple[str, ...]:

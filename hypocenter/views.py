@@ -172,7 +172,7 @@ class Contrast(_Shown):
 
     def _inside(self, spans: pd.DataFrame) -> np.ndarray:
         start, took = spans.start_ns.to_numpy(), spans.duration_ns.to_numpy() / 1e9
-        inside = (start >= self.region.since_ns) & (start < self.region.until_ns)
+        inside: np.ndarray = (start >= self.region.since_ns) & (start < self.region.until_ns)
         inside &= (took >= self.region.shortest_s) & (took < self.region.longest_s)
         if self.error is not None:
             inside &= spans.is_error.to_numpy() == self.error

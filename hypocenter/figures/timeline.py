@@ -106,7 +106,7 @@ def _name_lines(figure: go.Figure, lines: pd.DataFrame, row: int) -> None:
     highest = max(float(np.nanmax(lines.to_numpy(dtype=float), initial=0.0)), 1e-12)
     last = {name: line.dropna() for name, line in lines.items()}
     ends = sorted((float(line.iloc[-1]), number, line) for number, line in enumerate(last.values()) if len(line))
-    free_px = -_NAME_PX
+    free_px = float(-_NAME_PX)
     for value, _, line in ends:
         place_px = _PLOT_PX * value / highest
         free_px = max(place_px, free_px + _NAME_PX)
