@@ -90,7 +90,26 @@ def ingest(paths: Path | str | Iterable[Path | str], store: Path | str) -> Sessi
 
 
 class Session:
-    """Questions to one store; a relative time (``"-30m"``) counts from now."""
+    """Questions to one store; a relative time (``"-30m"``) counts from now.
+
+    Examples
+    --------
+    The recorded incident that travels with the package:
+
+    >>> import tempfile
+    >>> from importlib.resources import files
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     session = ingest(str(files("hypocenter") / "demo_incident"), f"{folder}/store")
+    ...     print(list(session.services().index[:3]))
+    ...     print(session.spans(where="duration_ns > 1e8"))
+    ...     print(session.traces(longer_than_s=0.1).duration_s.head(2).round(2).tolist())
+    ...     incident = session.rank(at="2026-11-24T15:40:30Z")
+    ...     print(incident.to_frame()[["entity", "kind"]].loc[1].tolist())
+    ['cart', 'catalog', 'checkout']
+    <1,088 spans where (duration_ns > 1e8); all time>
+    [0.78, 0.75]
+    ['store-db', 'database']
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
