@@ -68,12 +68,12 @@ class Calls:
         return np.maximum(1.0, (np.bincount(edge, count**2, len(self.ends)) / steps - mean**2) / mean)
 
     def node_kinds(self, ids: list[str]) -> list[str]:
-        """Return the kind of each node, as its calls on either side tell it."""
+        """Return the kind of each node, as its calls on either side tell it; without calls it is a service."""
         callees = self.ends["kind"].mask(self.ends["kind"] == "entry", "service")
         as_callee = pd.Series(callees.to_numpy(), self.ends["target"])
         as_caller = pd.Series(self.ends["caller_kind"].to_numpy(), self.ends["source"])
         rank = pd.concat([as_callee, as_caller]).map(_RANK).groupby(level=0).min()
-        return [_KINDS[rank[node]] for node in ids]
+        return [_KINDS[rank.get(node, _RANK["service"])] for node in ids]
 
 
 def _coded(column: pa.ChunkedArray, missing: str) -> tuple[np.ndarray, np.ndarray]:

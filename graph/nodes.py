@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+
+from .calls import UNNAMED
 
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
@@ -21,10 +24,10 @@ def nodes(graph: DependencyGraph) -> pd.DataFrame:
     """Return a row per node in order of name (`NODE_COLUMNS`); counts and durations are of the calls it answered.
 
     Durations are those that the node measured (``server``) and those that its callers did (``client``): of a database,
-    the latter alone.
+    the latter alone. A service whose spans are no side of any call is a node as well.
     """
     edges, ends = graph.edges, graph.calls.ends
-    ids = sorted({*ends["source"], *ends["target"]})
+    ids = sorted({*ends["source"], *ends["target"], *_recorded(graph)})
     target = ends["target"].map({node: i for i, node in enumerate(ids)}).to_numpy(dtype=np.int64)
     answered = edges.groupby("target")[_SUMMED].sum(min_count=1).reindex(ids)
     made = edges.groupby("source")["count"].sum().reindex(ids)
@@ -39,6 +42,11 @@ def nodes(graph: DependencyGraph) -> pd.DataFrame:
         frame[f"{side}_p50_s"], frame[f"{side}_p95_s"] = durations.quantile(0.5), durations.quantile(0.95)
     frame["calls_made"] = made.fillna(0).astype("int64").to_numpy()
     return frame[NODE_COLUMNS]
+
+
+def _recorded(graph: DependencyGraph) -> list[str]:
+    found: list[str] = pc.unique(graph.rollups.instances["service"]).fill_null(UNNAMED).to_pylist()
+    return found
 
 
 def _namespaces(graph: DependencyGraph, ids: list[str]) -> list[str | None]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..tracer.window import Window
 
 _NODES = ("service", "namespace", "pod", "operation", "version", "environment", "cluster")
+_TOWARDS = ("both", "callers", "callees")
 _FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 
@@ -33,6 +34,10 @@ def graph(
     page: Annotated[Path | None, typer.Option("--html", help="Write the service map to this file.")] = None,
     focus: Annotated[str | None, typer.Option(help="Draw only what lies around this node.")] = None,
     hops: Annotated[int, typer.Option(min=0, help="How many calls around the focus.")] = 1,
+    towards: Annotated[str, typer.Option(help="Around the focus: callers, callees or both.")] = "both",
+    least_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Draw no calls below this share of the busiest edge's.")
+    ] = 0.0,
     colour: Annotated[str, typer.Option(help="What the map's colour shows: errors or latency.")] = "errors",
     by: Annotated[str, typer.Option(help=f"What the nodes are: {', '.join(_NODES)}.")] = "service",
     sidecars: Annotated[bool, typer.Option(help="Show sidecars, or take them into the services they serve.")] = True,
@@ -54,6 +59,8 @@ def graph(
         raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {output!r}", param_hint="-o")
     if colour not in ("errors", "latency"):
         raise typer.BadParameter(f"expected errors or latency, not {colour!r}", param_hint="--colour")
+    if towards not in _TOWARDS:
+        raise typer.BadParameter(f"expected {', '.join(_TOWARDS)}, not {towards!r}", param_hint="--towards")
     if by not in _NODES:
         raise typer.BadParameter(f"expected {', '.join(_NODES)}, not {by!r}", param_hint="--by")
     if from_file is not None and store is None:
@@ -75,7 +82,7 @@ def graph(
     found = found if sidecars else found.without_sidecars()
     found = found.by_namespace() if by == "namespace" else found
     if page is not None:
-        write_page(found, page, colour=colour, focus=focus, hops=hops)
+        write_page(found, page, colour=colour, focus=focus, hops=hops, towards=towards, least_share=least_share)
     tables = tables_of(found, operations=operations, instances=instances, impact=impact)
     if ways is not None:
         from ..graph.ways import ways as ways_to

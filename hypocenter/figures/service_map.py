@@ -28,6 +28,7 @@ _WIDTHS = (1.0, 1.8, 3.0, 4.8)
 _HALO_PX = 10.0
 _PAGE_WIDTH_PX = 1360
 _MOST_NAMES = 110
+TOWARDS = ("both", "callers", "callees")
 
 
 def service_map(
@@ -39,6 +40,8 @@ def service_map(
     colour: str = "errors",
     focus: str | None = None,
     hops: int = 1,
+    towards: str = "both",
+    least_share: float = 0.0,
     positions: Mapping[str, Point] | None = None,
     title: str | None = None,
 ) -> go.Figure:
@@ -50,6 +53,8 @@ def service_map(
     way : the nodes from the first origin to the symptom, where it is known which way the failure took.
     colour : ``errors`` (error ratio) or ``latency`` (95th percentile).
     focus, hops : show only what lies within so many calls of this node, highlighted or not.
+    towards : of a focus ``callers``, ``callees`` or ``both``.
+    least_share : leave out calls below this share (0..1) of the busiest edge's, and what they alone lead to.
     positions : of an earlier map (``figure.layout.meta["positions"]``), so that nodes keep their order.
 
     Raises
@@ -57,10 +62,12 @@ def service_map(
     GraphError
         If a named node is not in the graph.
     ValueError
-        For another colour.
+        For another colour or direction.
     """
     if colour not in ("errors", "latency"):
         raise ValueError(f"colour is one of errors, latency; got {colour!r}")
+    if towards not in TOWARDS:
+        raise ValueError(f"towards is one of {', '.join(TOWARDS)}; got {towards!r}")
     nodes = {node["id"]: node for node in with_traffic(graph.nodes, "count").to_dict("records")}
     edges = {
         (edge["source"], edge["target"]): edge
@@ -69,16 +76,28 @@ def service_map(
     for name in [*highlight, *(n for n in (symptom, focus) if n is not None)]:
         if name not in nodes:
             raise GraphError(f"no node {name!r} in {graph!r}")
+    named = {name for name in (*highlight, symptom, focus) if name is not None}
+    if least_share > 0:
+        least = least_share * max((edge["traffic"] for edge in edges.values()), default=0.0)
+        edges = {ends: edge for ends, edge in edges.items() if edge["traffic"] >= least}
+        led_to = {name for ends in edges for name in ends} | named
+        nodes = {name: node for name, node in nodes.items() if name in led_to}
     if focus is not None:
-        calls = nx.Graph(list(edges))
-        calls.add_nodes_from(nodes)
-        near = nx.single_source_shortest_path_length(calls, focus, cutoff=hops)
+        near = _near(focus, hops, towards, edges)
         nodes = {name: node for name, node in nodes.items() if name in near}
         edges = {ends: edge for ends, edge in edges.items() if ends[0] in near and ends[1] in near}
     origins, felt = tuple(n for n in highlight if n in nodes), symptom if symptom in nodes else None
     return ServiceMap(nodes, edges, origins, felt, colour, positions, tuple(way)).figure(
         title or _title(graph, nodes, edges)
     )
+
+
+def _near(focus: str, hops: int, towards: str, edges: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the nodes within so many calls of ``focus``, itself among them."""
+    calls: nx.DiGraph[str] = nx.DiGraph(list(edges))
+    calls.add_node(focus)
+    walk = {"both": calls.to_undirected, "callers": calls.reverse, "callees": calls.copy}[towards]()
+    return set(nx.single_source_shortest_path_length(walk, focus, cutoff=hops))
 
 
 def with_traffic(frame: pd.DataFrame, calls: str) -> pd.DataFrame:

@@ -253,6 +253,7 @@ def test_nodes_of_another_kind(store: Path, by: str) -> None:
 
 def test_unknown_kind_of_node_is_refused(store: Path) -> None:
     assert run(graph, "--store", store, "--by", "colour").exit_code == 2
+    assert run(graph, "--store", store, "--towards", "nowhere").exit_code == 2
 
 
 def test_doctor_has_a_table_of_clocks_that_disagree(tmp_path: Path) -> None:

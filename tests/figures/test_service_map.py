@@ -152,11 +152,37 @@ def test_focus_shows_only_the_neighbourhood() -> None:
     assert set(positions(service_map(shop(), focus="cart", hops=1))) == {"web", "cart", "redis"}
 
 
+@pytest.mark.parametrize(
+    ("towards", "hops", "nodes"),
+    [
+        ("callers", 1, {"cart", "web"}),
+        ("callers", 2, {"cart", "web", "external", "db"}),
+        ("callees", 1, {"cart", "redis"}),
+        ("both", 1, {"cart", "web", "redis"}),
+    ],
+)
+def test_focus_may_look_one_way(towards: str, hops: int, nodes: set[str]) -> None:
+    assert set(positions(service_map(shop(), focus="cart", hops=hops, towards=towards))) == nodes
+
+
+def test_rare_calls_and_what_they_alone_lead_to_are_left_out_but_what_is_named_stays() -> None:
+    rare = shop(edge("cart", "audit", 1))
+    everything = set(positions(service_map(rare)))
+    assert set(positions(service_map(rare, least_share=0.02))) == everything - {"audit"}
+    assert set(positions(service_map(rare, least_share=0.02, highlight=["audit"]))) == everything
+
+
+def test_services_without_calls_stand_alone() -> None:
+    assert "nightly" in positions(service_map(shop(namespaces={"nightly": "jobs"})))
+
+
 def test_unknown_names_and_colours_are_refused() -> None:
     with pytest.raises(GraphError, match="nope"):
         service_map(shop(), highlight=["nope"])
     with pytest.raises(ValueError, match="errors, latency"):
         service_map(shop(), colour="size")
+    with pytest.raises(ValueError, match="both, callers, callees"):
+        service_map(shop(), focus="cart", towards="left")
 
 
 def test_markup_in_names_is_shown_as_text() -> None:

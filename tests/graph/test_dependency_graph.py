@@ -123,6 +123,17 @@ def test_node_kind_is_what_its_edges_say_and_a_service_is_a_service() -> None:
     assert kinds == {"external": "entry", "web": "service", "db": "database", "db2": "service", "cart": "service"}
 
 
+def test_a_service_without_calls_is_a_node_of_its_own() -> None:
+    made = graph(edge("web", "cart"), namespaces={"nightly": "jobs", "cart": "shop"})
+    assert made.nodes[["id", "kind", "namespace"]].fillna("").to_numpy().tolist() == [
+        ["cart", "service", "shop"],
+        ["nightly", "service", "jobs"],
+        ["web", "service", ""],
+    ]
+    assert made.nodes.set_index("id").loc["nightly", ["count", "rate_per_s", "server_p50_s"]].isna().all()
+    assert sorted(made.to_networkx()) == ["cart", "nightly", "web"]
+
+
 def test_a_broker_and_an_unrecorded_caller_are_no_services() -> None:
     made = graph(
         edge("web", "orders", callee_kind="messaging"),
