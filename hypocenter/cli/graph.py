@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..graph.dependency_graph import DependencyGraph
     from ..tracer.store import Store
     from ..tracer.window import Window
@@ -163,11 +165,22 @@ def _table(graph: DependencyGraph) -> str:
         ),
         ("calls/s", ["-" if math.isnan(rate) else f"{rate:.3g}" for rate in edges["rate_per_s"]]),
         ("errors", ["-" if math.isnan(r) else f"{r:.2%}" if r else "0" for r in edges["error_ratio"]]),
+        *_attempts(edges),
         *((f"{side} {q}", [milliseconds(v) for v in edges[f"{side}_{q}_s"]]) for side, q in _SHOWN_DURATIONS),
     ]
     rows = list(zip(*(values for _, values in columns), strict=True))
     lines = aligned([[name for name, _ in columns], *rows], left=3) if rows else []
     return "\n".join([*lines, *([""] if lines else []), f"coverage: {graph.coverage}", ""])
+
+
+def _attempts(edges: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return the columns of how often a request calls, and calls again, where some request does."""
+    per_request = edges["calls_per_request"]
+    found = [("per request", ["-" if math.isnan(n) else f"{n:.3g}" for n in per_request])]
+    again = edges["retries"].fillna(0) + edges["hedges"].fillna(0)
+    if again.any():
+        found.append(("again", [f"{n:,}" if n else "-" for n in again]))
+    return found if (per_request > 1).any() else []
 
 
 _LONGEST_NAME = 200

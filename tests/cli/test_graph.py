@@ -238,6 +238,24 @@ def test_tables_beside_the_edges(store: Path) -> None:
     assert "100.00%" in text
 
 
+def test_table_says_how_often_a_request_calls_where_one_does_so_again(store: Path, tmp_path: Path) -> None:
+    assert "per request" not in run(graph, "--store", store).stdout
+    spans = [
+        span("a", "in", None, "web", 2, 0),
+        *(
+            span("a", f"{n}", "in", "web", 3, n, peer_service="bank", status=2 * (n < 2)) | {"name": "pay"}
+            for n in range(3)
+        ),
+        span("b", "in", None, "web", 2, 0),
+        span("b", "pay", "in", "web", 3, 0, peer_service="bank"),
+    ]
+    Store(tmp_path / "s", create=True).append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    lines = [line.split() for line in run(graph, "--store", tmp_path / "s").stdout.splitlines()]
+    (bank,) = (line for line in lines if "bank" in line)
+    assert lines[0][6:9] == ["per", "request", "again"]
+    assert bank[6:8] == ["2", "2"]
+
+
 def test_ways_to_a_node_are_followed_through_a_store(store: Path) -> None:
     found = json.loads(run(graph, "--store", store, "--ways", "db", "-o", "json").stdout)["ways"]
     assert [row["way"] for row in found] == ["external -> web -> cart -> db"]
