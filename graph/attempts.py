@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from .ordering import ordered, runs
 
@@ -55,13 +56,15 @@ class Attempts:
     def counts(self) -> dict[str, Ints]:
         """Return 1 or 0 per call: ``caller_requests``, ``retries`` and ``hedges`` (docs/linking.md, Attempts)."""
         found = {name: np.zeros(len(self.pair), np.int64) for name in ("caller_requests", "retries", "hedges")}
-        ranked = ordered(self.pair, self.start_ns, self.end_ns)
-        found["caller_requests"][ranked[runs(self.pair[ranked])]] = 1
-        ranked = ordered(self.pair, self.asked, self.start_ns, self.end_ns, self.has_failed, self.answered)
+        # Numbers without gaps leave room to sort by the start as well, in one go.
+        pair, _ = pd.factorize(self.pair)
+        ranked = ordered(pair, self.start_ns, self.end_ns)
+        found["caller_requests"][ranked[runs(pair[ranked])]] = 1
+        alike, _ = pd.factorize(pair * (int(self.asked.max(initial=0)) + 1) + self.asked)
+        ranked = ordered(alike, self.start_ns, self.end_ns, self.has_failed, self.answered)
         before, after = ranked[:-1], ranked[1:]
-        is_alike = (self.pair[before] == self.pair[after]) & (self.asked[before] == self.asked[after])
         is_known = (self.answered[before] >= 0) & (self.answered[after] >= 0)
-        is_alike &= ~is_known | (self.answered[before] == self.answered[after])
+        is_alike = (alike[before] == alike[after]) & (~is_known | (self.answered[before] == self.answered[after]))
         is_hedge = self.start_ns[after] < self.end_ns[before]
         found["hedges"][after[is_alike & is_hedge]] = 1
         found["retries"][after[is_alike & ~is_hedge & self.has_failed[before]]] = 1
