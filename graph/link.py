@@ -134,7 +134,8 @@ def _calls(spans: Spans, rules: Rules, whole_ns: Ints) -> Facts:
         stand[arrived], stand[above[arrived]], has_parent, spans.is_repeat[arrived], rows.linked[arrived]
     )
     call = np.concatenate([first, further, rules.departures(stand[opened])])
-    arrived, has_parent = (np.concatenate([column, column[batch]]) for column in (arrived, has_parent))
+    arrived = np.concatenate([arrived, arrived[batch]])
+    has_parent = np.concatenate([has_parent, has_parent[batch]])
     client, server = np.concatenate([above[arrived], opened]), np.concatenate([arrived, opened])
     has_caller = np.concatenate([has_parent, np.ones(len(opened), bool)])
     start, duration = rows.start_ns, rows.duration_ns

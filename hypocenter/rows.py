@@ -128,10 +128,11 @@ class Rows:
             return ()
         import sqlglot
         from sqlglot import exp
+        from sqlglot.errors import SqlglotError
 
         try:
             read = sqlglot.parse_one(self.where, dialect="duckdb", into=exp.Condition)
-        except sqlglot.errors.SqlglotError as error:
+        except SqlglotError as error:
             raise SourceError(f"where={self.where!r}: no condition in SQL: {str(error).splitlines()[0]}") from None
         names = dict.fromkeys(column.parts[0].name for column in read.find_all(exp.Column))
         known = SIGNALS[self.signal].names

@@ -163,12 +163,10 @@ def _containers(name: str) -> Any:
         values = items if name == "arrayValue" else items.field("value")
         columns = fields(values)
         _check_doubles(columns["double_value"])
-        if (
-            sum(column.is_valid().to_numpy(zero_copy_only=False).astype("u1") for column in columns.values()).max(
-                initial=0
-            )
-            > 1
-        ):
+        given = np.zeros(len(values), np.uint8)
+        for column in columns.values():
+            given += column.is_valid().to_numpy(zero_copy_only=False)
+        if (given > 1).any():
             raise Undecided  # the last value counts, and nothing tells which it is
         return _one_by_one(name, structs)
 
