@@ -57,7 +57,7 @@ class Plan:
         homes = np.full(len(traces), slice_of_time)
         if len(self.strayed):
             # Few traces stray: the last bits of the others tell most of them, without a search.
-            maybe = np.flatnonzero(self._bits_of_strayed[traces % np.uint64(len(self._bits_of_strayed))])
+            maybe = np.flatnonzero(self._bits_of_strayed[traces & np.uint64(len(self._bits_of_strayed) - 1)])
             at = np.minimum(np.searchsorted(self.strayed, traces[maybe]), len(self.strayed) - 1)
             has_strayed = self.strayed[at] == traces[maybe]
             homes[maybe[has_strayed]] = self.homes[at[has_strayed]]
@@ -65,9 +65,9 @@ class Plan:
 
     @cached_property
     def _bits_of_strayed(self) -> np.ndarray:
-        """Whether a trace that strayed has these last bits; at most a sixteenth of all are set."""
+        """Whether a trace that strayed has these last bits, as many as make a sixteenth of all true at most."""
         found = np.zeros(max(2**16, 16 << len(self.strayed).bit_length()), bool)
-        found[self.strayed % np.uint64(len(found))] = True
+        found[self.strayed & np.uint64(len(found) - 1)] = True
         return found
 
 
