@@ -43,7 +43,8 @@ def open(
     Parameters
     ----------
     path
-        The store. With servers: where to keep what they give; None: a temporary folder that goes with the session.
+        The store, a folder or ``s3://bucket/prefix``. With servers: where to keep what they give; None: a temporary
+        folder that goes with the session.
     since, until
         The window that servers are asked for; a store is opened whole.
     prometheus, jaeger, tempo, zipkin, alertmanager
@@ -55,7 +56,7 @@ def open(
         There is no store (it says how to make one), or a server cannot be reached or refuses.
     """
     from .sources import open_live
-    from .tracer.store import Store
+    from .tracer.store.remote import store_at
 
     servers = {
         "prometheus": prometheus,
@@ -69,7 +70,7 @@ def open(
         return open_live(since, until, store=path, **named)
     if path is None:
         raise SourceError("nothing to open; say the path of a store, or prometheus=, jaeger=, tempo= or zipkin=")
-    return Session(Store(path))
+    return Session(store_at(path))
 
 
 def ingest(paths: Path | str | Iterable[Path | str], store: Path | str) -> Session:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.store.remote import store_at
 from ..tracer.window import SECOND_NS, Window, to_rfc3339
+from .results import Files, publish, written
 from .rows import answer, candidates
 from .tables import TABLES, table
 
@@ -44,12 +43,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class AlertsTask:
-    """Some alerts to rank, as any worker can do it; tables go to ``folder``, which appears whole."""
+    """Some alerts to rank, as any worker that sees the store can do it; ``key`` names their results."""
 
     store: str
     alerts: tuple[Alert, ...]
     ranker: str
-    folder: Path
+    key: str
 
 
 def read_alerts(path: Path) -> list[Alert]:
@@ -86,16 +85,17 @@ def rank_alerts(
     Alerts of an earlier pass whose segments did not change are not ranked again. An alert that cannot be ranked has the
     outcome *failed* and says why.
     """
-    ordered, parts = sorted(set(alerts)), out.absolute() / "alerts"
+    ordered, parts = sorted(set(alerts)), out / "alerts"
     groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        every = [AlertsTask(store.place, one, ranker, parts / _key(store, one, ranker)) for one in groups]
-        tasks = [task for task in every if not task.folder.is_dir()]
-        for at, _ in enumerate(engine.each(_ranked, tasks), 1):
+        every = [AlertsTask(store.place, one, ranker, _key(store, one, ranker)) for one in groups]
+        tasks = [task for task in every if not (parts / task.key).is_dir()]
+        for at, (task, files) in enumerate(zip(tasks, engine.each(_ranked, tasks), strict=True), 1):
+            publish(files, parts / task.key)
             if progress:
                 progress(at * _TOGETHER, len(tasks) * _TOGETHER, "rank")
-        found = {name: _together(name, every) for name in _NAMES}
+        found = {name: _together(name, [parts / task.key for task in every]) for name in _NAMES}
         for name in _NAMES:
             pq.write_table(found[name], out / f"{name}.parquet", compression="zstd")
     except OSError as error:
@@ -110,23 +110,18 @@ def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
     return hashlib.sha256("\n".join([__version__, ranker, *asked, *names]).encode()).hexdigest()[:32]
 
 
-def _ranked(task: AlertsTask) -> int:
+def _ranked(task: AlertsTask) -> Files:
     store, rows = store_at(task.store), {name: list[dict[str, Any]]() for name in _NAMES}
     for alert in task.alerts:
         incident, found = _rank(store, alert, task.ranker)
         rows["incidents"].append(incident)
         rows["candidates"] += found
-    # A task of a cluster may run twice at once; both write the same.
-    staging = Path(tempfile.mkdtemp(prefix=".", dir=task.folder.parent))
-    for name in _NAMES:
-        pq.write_table(table(name, rows[name]), staging / f"{name}.parquet", compression="zstd")
-    try:
-        staging.rename(task.folder)
-    except OSError:
-        shutil.rmtree(staging, ignore_errors=True)
-        if not task.folder.is_dir():
-            raise
-    return len(task.alerts)
+
+    def write(folder: Path) -> None:
+        for name in _NAMES:
+            pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
+
+    return written(write)
 
 
 def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -141,6 +136,6 @@ def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list
     return row | answer(ranking), list(candidates(name, ranking))
 
 
-def _together(name: str, tasks: Sequence[AlertsTask]) -> pa.Table:
-    parts = [pq.read_table(task.folder / f"{name}.parquet", schema=TABLES[name]) for task in tasks]
+def _together(name: str, folders: Sequence[Path]) -> pa.Table:
+    parts = [pq.read_table(folder / f"{name}.parquet", schema=TABLES[name]) for folder in folders]
     return pa.concat_tables([TABLES[name].empty_table(), *parts])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,20 +54,8 @@ def is_done(folder: Path, key: str) -> bool:
 
 
 def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path, key: str) -> None:
-    """Write the tables of an hour and its key to ``folder``, whole or not at all, and a page per incident to
-    ``reports``."""
-    # A task of a cluster may run twice at once.
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        _write(store, hour, ranker, staging, reports)
-        (staging / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _write(store: Store, hour: Window, ranker: str, staging: Path, reports: Path) -> None:
+    """Write the tables of an hour and its key to ``folder``, and a page per incident to ``reports``."""
+    (folder / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for felt, between in _felt(store, hour):
         incident, found = _incident(store, felt, between, ranker, reports)
@@ -77,7 +63,7 @@ def _write(store: Store, hour: Window, ranker: str, staging: Path, reports: Path
         rows["candidates"] += found
     rows["edges"], rows["coverage"] = _traffic(store, hour)
     for name in TABLES:
-        pq.write_table(table(name, rows[name]), staging / f"{name}.parquet", compression="zstd")
+        pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
 
 
 def around(hour: Window) -> Window:

@@ -17,7 +17,10 @@ from ..tracer.store.remote import store_at
 from ..tracer.window import HOUR_NS, Window
 from .hour import analyse, around, is_done, key_of, name_of
 from .page import write_page
+from .results import Files, publish, written
 from .tables import TABLES, combine, offenders, reliability
+
+_TABLES, _REPORTS = "tables", "reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,18 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class HourTask:
-    """An hour to rank, as any worker can do it: where the store is and where tables and reports go."""
+    """An hour to rank, as any worker that sees the store can do it."""
 
     store: str
     sample: int
     hour: Window
     ranker: str
-    folder: Path
-    reports: Path
     key: str
+
+    @property
+    def name(self) -> str:
+        """What its folder of results is called."""
+        return name_of(self.hour)
 
 
 def run(
@@ -57,7 +63,7 @@ def run(
     An hour whose segments did not change since an earlier pass is not analysed again, so a pass that was killed goes
     on where it ended, and a pass over the same data changes nothing. ``progress`` is told steps done, steps in all
     (two an hour), and the one at work. The engine rolls up hours and ranks their incidents, an hour a task; None is
-    this process. A cluster's workers must see the store and ``out`` under the same paths.
+    this process. A cluster's workers must see the store; results are written by this process alone.
 
     Raises
     ------
@@ -70,27 +76,16 @@ def run(
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
     numbers = range(asked.start_ns // HOUR_NS, -(-asked.end_ns // HOUR_NS))
     hours = [Window(number * HOUR_NS, (number + 1) * HOUR_NS) for number in numbers]
-    parts, reports = out.absolute() / "hours", out.absolute() / "reports"
+    parts = out / "hours"
     try:
-        for folder in (parts, reports):
+        for folder in (parts, out / "reports"):
             folder.mkdir(parents=True, exist_ok=True)
         # Data that comes meanwhile makes another key, so its hours are done again.
-        every = [
-            HourTask(
-                store.place,
-                store.sample,
-                hour,
-                ranker,
-                parts / name_of(hour),
-                reports,
-                key_of(store, hour, ranker),
-            )
-            for hour in hours
-        ]
-        tasks = [task for task in every if not is_done(task.folder, task.key)]
+        every = [HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker)) for hour in hours]
+        tasks = [task for task in every if not is_done(parts / task.name, task.key)]
         with nullcontext(engine) if engine else open_engine() as at_work:
-            failed = _do(store, tasks, at_work, progress or (lambda *_: None))
-        listed = [task.folder for task in every if task.folder.name not in failed]
+            failed = _do(store, tasks, out, at_work, progress or (lambda *_: None))
+        listed = [parts / task.name for task in every if task.name not in failed]
         tables = combine(listed)
         for name in TABLES:
             tables[name].to_parquet(out / f"{name}.parquet", index=False)
@@ -105,19 +100,21 @@ def run(
 
 
 def _do(
-    store: Store, tasks: list[HourTask], engine: Engine, progress: Callable[[int, int, str], None]
+    store: Store, tasks: list[HourTask], out: Path, engine: Engine, progress: Callable[[int, int, str], None]
 ) -> dict[str, str]:
     """Roll up and rank hours; return those that failed and why."""
     steps, failed = 2 * len(tasks), dict[str, str]()
     for at, task in enumerate(tasks):
-        progress(at, steps, f"roll up {task.folder.name}")
+        progress(at, steps, f"roll up {task.name}")
         if problem := _rolled_up(store, task, engine):
-            failed[task.folder.name] = problem
-    ready = [task for task in tasks if task.folder.name not in failed]
-    for at, (task, problem) in enumerate(zip(ready, engine.each(_ranked, ready), strict=True)):
-        if problem:
-            failed[task.folder.name] = problem
-        progress(steps - len(ready) + at + 1, steps, f"ranked {task.folder.name}")
+            failed[task.name] = problem
+    ready = [task for task in tasks if task.name not in failed]
+    for at, (task, found) in enumerate(zip(ready, engine.each(_ranked, ready), strict=True)):
+        if isinstance(found, str):
+            failed[task.name] = found
+        else:
+            _publish(found, out, task.name)
+        progress(steps - len(ready) + at + 1, steps, f"ranked {task.name}")
     return failed
 
 
@@ -129,11 +126,24 @@ def _rolled_up(store: Store, task: HourTask, engine: Engine) -> str | None:
     return None
 
 
-def _ranked(task: HourTask) -> str | None:
+def _ranked(task: HourTask) -> Files | str:
+    """Return tables and reports of an hour, or why there are none."""
+
+    def write(folder: Path) -> None:
+        for name in (_TABLES, _REPORTS):
+            (folder / name).mkdir()
+        store = store_at(task.store, sample=task.sample)
+        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key)
+
     try:
-        analyse(store_at(task.store, sample=task.sample), task.hour, task.ranker, task.folder, task.reports, task.key)
-    except OSError:
-        raise  # of the results: the next hour would not fare better
+        return written(write)
     except Exception as error:  # noqa: BLE001  as above, whatever the ranking met
         return f"{type(error).__name__}: {error}"
-    return None
+
+
+def _publish(files: Files, out: Path, hour: str) -> None:
+    tables = {name.partition("/")[2]: files[name] for name in files if name.startswith(f"{_TABLES}/")}
+    for name in files:
+        if name.startswith(f"{_REPORTS}/"):
+            (out / name).write_bytes(files[name])
+    publish(tables, out / "hours" / hour)

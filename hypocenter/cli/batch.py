@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def batch(
     store: Annotated[str, typer.Option(help="The store's folder, or s3://bucket/prefix.")],
-    out: Annotated[Path, typer.Option(help="The folder of the results; made when it is absent.")],
+    out: Annotated[str, typer.Option(help="The folder of the results, or s3://bucket/prefix; made when it is absent.")],
     since: Annotated[str | None, typer.Option(help="RFC 3339, epoch or relative (-24h); default: all data.")] = None,
     until: Annotated[str | None, typer.Option(help="The end; by default the end of the data.")] = None,
     every: Annotated[str | None, typer.Option(help="Go on, a pass at this interval (1h, 15m).")] = None,
@@ -52,6 +52,7 @@ def batch(
     if alerts is not None and (since or until or every):
         raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
     interval_s = None if every is None else _interval(every)
+    from ..batch.results import results_at
     from ..tracer.store.remote import store_at
 
     opened = store_at(store, sample=sample)
@@ -60,8 +61,9 @@ def batch(
             _rank_alerts(opened, out, alerts, ranker, at_work, output, exit_code)
             return
         while True:
-            done = _one_pass(opened, out, since, until, ranker, at_work)
-            typer.echo(_to_json(done) if output == "json" else _to_text(done))
+            with results_at(out) as folder:
+                done = _one_pass(opened, folder, since, until, ranker, at_work)
+            typer.echo(_to_json(done, out) if output == "json" else _to_text(done, out))
             if interval_s is None:
                 break
             time.sleep(interval_s)
@@ -81,13 +83,14 @@ def _engine(name: str, master: str | None) -> AbstractContextManager[Engine]:
 
 
 def _rank_alerts(
-    store: Opened, out: Path, alerts: Path, ranker: str, engine: Engine, output: str, exit_code: bool
+    store: Opened, out: str, alerts: Path, ranker: str, engine: Engine, output: str, exit_code: bool
 ) -> None:
     from ..batch.alerts import rank_alerts, read_alerts
+    from ..batch.results import results_at
 
-    with _progress() as show:
-        incidents = rank_alerts(store, out, read_alerts(alerts), engine, ranker, show)
-    told = _incidents_json(incidents) if output == "json" else [*_incident_lines(incidents), str(out)]
+    with results_at(out) as folder, _progress() as show:
+        incidents = rank_alerts(store, folder, read_alerts(alerts), engine, ranker, show)
+    told = _incidents_json(incidents) if output == "json" else [*_incident_lines(incidents), out]
     typer.echo(json.dumps({"incidents": told}, indent=2) if output == "json" else "\n".join(told))
     if (incidents["outcome"] == "failed").any():
         raise typer.Exit(1)
@@ -156,12 +159,17 @@ def _incidents_json(incidents: pd.DataFrame) -> Any:
     return json.loads(incidents.to_json(orient="records", date_format="iso", date_unit="ns"))
 
 
-def _to_text(done: Pass) -> str:
+def _to_text(done: Pass, out: str) -> str:
     head = f"{done.analysed} hours analysed, {done.skipped} unchanged"
     failed = [f"not analysed: {line}" for line in done.failed]
-    return "\n".join([head, *_incident_lines(done.incidents), *failed, str(done.page)])
+    return "\n".join([head, *_incident_lines(done.incidents), *failed, _page(done, out)])
 
 
-def _to_json(done: Pass) -> str:
+def _to_json(done: Pass, out: str) -> str:
     counts = {"analysed": done.analysed, "skipped": done.skipped, "failed": list(done.failed)}
-    return json.dumps(counts | {"page": str(done.page), "incidents": _incidents_json(done.incidents)}, indent=2)
+    return json.dumps(counts | {"page": _page(done, out), "incidents": _incidents_json(done.incidents)}, indent=2)
+
+
+def _page(done: Pass, out: str) -> str:
+    # It was written to a copy of the place where that is not a folder.
+    return f"{out.rstrip('/')}/{done.page.name}"

@@ -11,11 +11,13 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 from go_peers import built
 from hook_chain import free_port, wait_for
-from small_incident import START_NS, telemetry
+from small_incident import ALERT_NS, START_NS, telemetry
 
+import hypocenter as hc
 from hypocenter.batch import run
 from hypocenter.errors import SourceError
 from hypocenter.graph.cache import rollups
@@ -138,21 +140,35 @@ def test_rollups_are_kept_there_and_read_by_another_process(store: Store, url: s
             assert [n for n in SCHEMAS if not getattr(found, n).equals(getattr(expected, n))] == []
 
 
-def test_batch_job_reads_object_storage_as_it_reads_a_disk(
+def test_batch_job_reads_and_writes_object_storage_as_it_does_a_disk_and_goes_on_there(
     store: Store, url: str, endpoint: str, tmp_path: Path
 ) -> None:
     program = str(Path(sys.executable).with_name("hypocenter"))
     environment = os.environ | _environment(endpoint)
-    for command in (["store", "copy", str(store.path), url], ["batch", "--store", url, "--out", str(tmp_path / "out")]):
+    told, job = [], ["batch", "--store", url, "--out", f"{url}/lookback"]
+    for command in (["store", "copy", str(store.path), url], job, job):
         done = subprocess.run([program, *command], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        told.append(done.stdout.splitlines())
+    assert [lines[0] for lines in told[1:]] == ["1 hours analysed, 0 unchanged", "0 hours analysed, 1 unchanged"]
+    assert told[1][1:] == told[2][1:] and told[1][-1] == f"{url}/lookback/index.html"
     expected = run(store, tmp_path / "expected")
     assert len(expected.incidents) > 0
-    for file in sorted((tmp_path / "expected").glob("*.parquet")):
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / file.name), pd.read_parquet(file))
     filesystem, path = filesystem_of(url)
+    for file in sorted((tmp_path / "expected").rglob("*.parquet")):
+        there = f"{path}/lookback/{file.relative_to(tmp_path / 'expected')}"
+        pd.testing.assert_frame_equal(pq.read_table(there, filesystem=filesystem).to_pandas(), pd.read_parquet(file))
+    reports = [f"{path}/lookback/reports/{name}.html" for name in expected.incidents.incident]
+    assert all(info.size > 1_000_000 for info in filesystem.get_file_info(reports))
     kept = filesystem.get_file_info(pafs.FileSelector(f"{path}/rollups", recursive=True))
     assert len([info for info in kept if info.is_file]) % 8 == 0 and len(kept) > 8
+
+
+def test_session_asks_object_storage_as_it_asks_a_disk(store: Store, url: str) -> None:
+    copy_hours(store, url, now_ns=LATER_NS)
+    there, here = hc.open(url), hc.open(store.path)
+    assert there.graph().to_json() == here.graph().to_json()
+    assert there.rank(at=ALERT_NS, symptom="web").ranking == here.rank(at=ALERT_NS, symptom="web").ranking
 
 
 def test_place_without_a_store_and_storage_that_does_not_answer_are_errors_with_a_remedy(

@@ -85,10 +85,10 @@ def test_batch_job_whose_driver_is_killed_goes_on_where_it_ended(spark_cluster: 
     spark_cluster.wait_for_no_driver()
     with (tmp_path / "driver.log").open("wb") as log:
         driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log, start_new_session=True)
-        wait_for(lambda: list((store.path / "rollups").glob("*/*")), "the rollups of an hour", 240)
+        wait_for(lambda: list((store.path / "rollups").glob("*/[!.]*")), "the rollups of an hour", 240)
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
-    kept = {path: path.stat().st_mtime_ns for path in (store.path / "rollups").glob("*/*")}
+    kept = {path: path.stat().st_mtime_ns for path in (store.path / "rollups").glob("*/[!.]*")}
     assert 0 < len(kept) < HOURS and not list(out.glob("*.parquet"))
     spark_cluster.wait_for_no_driver()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
