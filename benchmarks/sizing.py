@@ -20,7 +20,7 @@ ROW_BYTES, ROW_MEMORY = 65, 600
 _USED = 0.5
 _SEGMENT_SPANS, _PARTITION_SPANS = 500_000, 400_000
 _STEPS = 360
-# Two readings of a segment: its footer, and about four ranges of columns in each of four row groups. Thought, not measured.
+# Two readings of a segment: its footer, and about four ranges of columns in each of four row groups; not measured.
 _GETS = 2 * (1 + 4 * 4)
 
 
