@@ -20,6 +20,7 @@ _MAX_DEPTH = 64
 MANY_ORPHANS = 0.05  # share of visits without their parent from which on spans count as lost
 # Enough to tell the callers of a call apart; longer chains break where a span is lost.
 _ANCESTORS = 8
+_ANCESTORS_CUT = 2  # where spans are lost, a longer way is whole in few visits
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
     inside = np.where((parent >= 0) & ~crosses, parent, np.arange(len(parent)))
     for _ in range(_MAX_DEPTH.bit_length()):  # doubles the distance each time
         inside = inside[inside]
+    orphans = float(((parent < 0) & table["parent_span_id"].is_valid().to_numpy()).mean())
+    ancestors = _ANCESTORS if orphans < MANY_ORPHANS else _ANCESTORS_CUT
     return Visits(
         clock=clock,
         services=names,
@@ -162,7 +165,7 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         peer=_codes(table["peer"], names),
         parent=parent,
         entry=inside,
-        path=_paths(parent, keys_of(service, operation)[0]),
+        path=_paths(parent, keys_of(service, operation)[0], ancestors),
         kind=table["kind"].to_numpy(),
         is_server=np.isin(table["given_kind"].to_numpy(), (KIND_SERVER, KIND_CONSUMER)),
         status=table["status"].to_numpy(),
@@ -172,7 +175,7 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         has_remote_child=table["has_remote_child"].to_numpy(),
         has_server_child=table["has_server_child"].to_numpy(),
         n_quiet=n_quiet,
-        orphans=float(((parent < 0) & table["parent_span_id"].is_valid().to_numpy()).mean()),
+        orphans=orphans,
         ids=table.select(["trace_id", "span_id"]),
     )
 
@@ -217,11 +220,11 @@ def _parents(table: pa.Table) -> np.ndarray:
     return np.where((code[n:] >= 0) & (own[found] == wanted) & (found != np.arange(n)), found, -1)
 
 
-def _paths(parent: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Return a number per distinct chain of a visit's ``step`` and those of its four nearest ancestors."""
+def _paths(parent: np.ndarray, step: np.ndarray, ancestors: int) -> np.ndarray:
+    """Return a number per distinct chain of a visit's ``step`` and those of its nearest ``ancestors``."""
     mixed = step.astype("u8") * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
     path, above = mixed.copy(), parent.copy()
-    for _ in range(_ANCESTORS):
+    for _ in range(ancestors):
         alive = above >= 0
         if not alive.any():
             break
