@@ -135,6 +135,18 @@ def test_what_slows_down_everywhere_is_weather_and_what_is_slower_still_is_found
     assert found["pay"] > 5.0
 
 
+def test_where_spans_are_lost_the_two_operations_above_tell_the_way_to_a_visit() -> None:
+    whole = spans_of({}, {}).to_pylist()
+    # Of every other trace the root is lost; the query lies four below it.
+    cut = [row for row in whole if row["name"] != "GET /" or int(row["trace_id"][1:]) % 2]
+    incident = link(table(SPANS, cut)).visits
+    visits = read_visits(incident.schema.empty_table(), incident, SERVICES, ALERT)
+    assert visits is not None
+    assert visits.orphans > 0.05
+    of = {name: visits.path[visits.operation == visits.operations.index(name)] for name in ("SELECT", "call cart")}
+    assert {name: len(np.unique(paths)) for name, paths in of.items()} == {"SELECT": 1, "call cart": 2}
+
+
 def test_unchanged_latency_gives_no_score() -> None:
     assert scores(Latency, {}) == {}
 
