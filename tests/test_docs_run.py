@@ -33,6 +33,8 @@ ELSEWHERE = {
     r"^hook ": "serves until it is stopped: tests/hook/test_app.py",
     r"^(cluster|changes) ": "needs the objects of that cluster: tests/cli/test_kube.py",
     r"^pull (tempo|zipkin|alertmanager) ": "needs that server: tests/real/test_pull_jaeger.py and its neighbours",
+    r"^batch .*--engine spark": "needs a cluster: tests/real/spark_cluster",
+    r"s3://": "needs object storage: tests/real/test_object_storage.py",
     r"--sweep": "ranks each case fifteen times more: tests/analysis/test_granularity.py",
     r"--endpoint": "needs a receiver: tests/cli/test_export_command.py",
     r"^export WHAT": "is the usage, not a command",
@@ -88,6 +90,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         live = Store(tmp_path / store, create=True)
         live.append(moved("cart", now - HOUR_NS - 600 * 10**9, "e", "1.0"))
         live.append(moved("cart", now, "f", "1.1"))
+    (tmp_path / "alerts.csv").write_text(f"time,service\n{(now + small.END_NS) / 1e9},web\n", encoding="utf-8")
     dependencies = {"data": [{"parent": "web", "child": "cart", "callCount": 10}]}
     (tmp_path / "dependencies.json").write_text(json.dumps(dependencies), encoding="utf-8")
     (tmp_path / "incidents").symlink_to(SAMPLE.parent)
