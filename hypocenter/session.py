@@ -104,12 +104,12 @@ class Session:
     ...     print(list(session.services().index[:3]))
     ...     print(session.spans(where="duration_ns > 1e8"))
     ...     print(session.traces(longer_than_s=0.1).duration_s.head(2).round(2).tolist())
-    ...     incident = session.rank(at="2026-11-24T15:40:30Z")
+    ...     incident = session.rank(at="2026-11-29T11:22:00Z")
     ...     print(incident.to_frame()[["entity", "kind"]].loc[1].tolist())
-    ['cart', 'catalog', 'checkout']
-    <1,088 spans where (duration_ns > 1e8); all time>
-    [0.78, 0.75]
-    ['store-db', 'database']
+    ['account', 'advert', 'broker']
+    <105 spans where (duration_ns > 1e8); all time>
+    [0.38, 0.21]
+    ['catalog 9.0.0', 'change']
     """
 
     def __init__(self, store: Store) -> None:

@@ -15,9 +15,9 @@ from .graph import aligned, milliseconds
 if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
 
-# The recording of sample_data/incidents that hypocenter/demo_incident is, and what its label says.
-CASE = "slow-database-store-db-3"
-TRUTH = "at 2026-11-24T15:39:45.548Z the index of the stock table in store-db was dropped"
+# The recording of sample_data/lab that hypocenter/demo_incident is, and what its label says.
+CASE = "bad-rollout-catalog-1"
+TRUTH = "at 2026-11-29T11:21:41.586Z one replica of catalog got version 9.0.0, which fails on two requests of three"
 
 
 def demo(
@@ -27,7 +27,8 @@ def demo(
 ) -> None:
     """Read a recorded incident, print who calls whom and where it most likely began, and write the report.
 
-    The recording is of real processes: a shop of seven services and a PostgreSQL, under load, with one fault put in.
+    The recording is of real processes: a shop of 18 services with PostgreSQL, Redis and RabbitMQ, under load, and one
+    fault put in.
     """
     from rich.console import Console
 
@@ -47,7 +48,7 @@ def demo(
     typer.echo("")
     Console(highlight=False).print(to_text(incident.ranking, incident.case))
     typer.echo(f"\nreport  {report}\nstore   {store}")
-    typer.echo(f"\nwhat was done to the shop: {TRUTH} (sample_data/incidents/{CASE})", err=True)
+    typer.echo(f"\nwhat was done to the shop: {TRUTH} (sample_data/lab/recordings/{CASE})", err=True)
     typer.echo(f"go on with: hypocenter graph --store {store} --html map.html", err=True)
 
 

@@ -36,8 +36,9 @@ def warm_up() -> None:
 
     # Engines, caches and code are made ready by a first ranking: of the incident that every installation brings.
     folder = Path(str(files("hypocenter") / "demo_incident"))
-    telemetry = read_case_files({"traces": [folder / "traces.jsonl.gz"], "metrics": [folder / "metrics.om.gz"]})
-    case = Case(telemetry, int(telemetry.table("spans")["start_ns"][0].as_py()) + 2 * MINUTE_NS)
+    signals = {"traces": ["spans"], "metrics": ["series", "points"]}
+    telemetry = read_case_files({kind: [folder / f"{s}.parquet" for s in names] for kind, names in signals.items()})
+    case = Case(telemetry, int(telemetry.table("spans")["start_ns"][0].as_py()) + MINUTE_NS)
     finding(case, create("hypocenter").rank(case))
 
 

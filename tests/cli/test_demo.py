@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def label() -> dict[str, Any]:
-    lines = (ROOT / "sample_data/CASES.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "sample_data/lab/CASES.jsonl").read_text(encoding="utf-8").splitlines()
     (found,) = (case for line in lines if (case := json.loads(line))["case"] == CASE)
     return dict(found)
 
@@ -29,8 +29,8 @@ def run(*arguments: str) -> Result:
 
 
 def test_incident_in_the_package_is_the_labelled_recording(label: dict[str, Any]) -> None:
-    assert (ROOT / "hypocenter/demo_incident").resolve() == ROOT / "sample_data/incidents" / CASE
-    assert label["root_cause_service"] in TRUTH
+    assert (ROOT / "hypocenter/demo_incident").resolve() == ROOT / "sample_data/lab/recordings" / CASE
+    assert label["root_causes"][0] in TRUTH
     assert to_rfc3339(round(label["inject_time_epoch_s"] * 1000) * 10**6) in TRUTH
 
 
@@ -41,10 +41,10 @@ def test_demo_names_the_true_origin_and_writes_the_report(label: dict[str, Any],
     assert lines[0].split() == ["caller", "callee", "kind", "calls", "errors", "p95"]
     assert ["catalog", "store-db", "database"] in [line.split()[:3] for line in lines]
     answer = next(line for line in lines if "origin" in line)
-    assert answer.startswith(label["root_cause_service"])
+    assert answer.startswith(f"{label['root_causes'][0]} 9.0.0 (change)")
     report = tmp_path / "out" / "report.html"
     assert lines[-2:] == [f"report  {report}", f"store   {tmp_path / 'out' / 'store'}"]
-    assert f"{label['root_cause_service']}" in report.read_text(encoding="utf-8")
+    assert f"{label['root_causes'][0]} 9.0.0" in report.read_text(encoding="utf-8")
     assert TRUTH not in done.stdout
     assert TRUTH in done.stderr
 

@@ -32,9 +32,11 @@ def test_wheel_holds_every_module_and_query_and_no_test(wheel: Path) -> None:
             )
             if path.suffix in (".py", ".sql", ".html", ".css", ".js", ".md") and not linked:
                 expected.add(relative.as_posix() if folder == "hypocenter" else f"hypocenter/{relative.as_posix()}")
-    expected |= {f"hypocenter/demo_incident/{path.name}" for path in (ROOT / "hypocenter/demo_incident").glob("*.gz")}
+    expected |= {
+        f"hypocenter/demo_incident/{path.name}" for path in (ROOT / "hypocenter/demo_incident").glob("*.parquet")
+    }
     assert inside == expected
-    assert sum("demo_incident" in name for name in inside) == 3
+    assert sum("demo_incident" in name for name in inside) == 4
 
 
 def test_installed_wheel_ranks_an_incident_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
