@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, to_rfc3339
+from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, hours, to_rfc3339
 from .kept import COARSE, FINE, Kept
 from .namespaces import told_apart
 from .rollup import SCHEMAS, Rollups, empty, to_steps, within
@@ -53,11 +53,8 @@ def rollups(
     bounds = store.bounds("spans")
     if bounds is None:
         return empty()
-    first = max(window.start_ns, bounds.start_ns) // HOUR_NS
-    last = (min(window.end_ns, bounds.end_ns) - 1) // HOUR_NS
     parts = []
-    for number in range(first, last + 1):
-        hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
+    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
         place = kept_of(store, hour)
         if place is None:
             continue
@@ -79,10 +76,10 @@ def rollups(
     return _one_after_the_other(told_apart(parts))
 
 
-def _one_after_the_other(hours: list[Rollups]) -> Rollups:
+def _one_after_the_other(parts: list[Rollups]) -> Rollups:
     """Return the rollups of hours in their order: no two have a step in common, so there is nothing to add."""
     tables = {
-        name: pa.concat_tables([schema.empty_table(), *(getattr(hour, name) for hour in hours)])
+        name: pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
         for name, schema in SCHEMAS.items()
     }
     return Rollups(**tables)
@@ -111,15 +108,11 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
     bounds = store.bounds("spans")
     if bounds is None:
         return 0
-    first = max(window.start_ns, bounds.start_ns) // HOUR_NS
-    last = (min(window.end_ns, bounds.end_ns) - 1) // HOUR_NS
     filled = 0
-    for number in range(first, last + 1):
-        hour = Window(number * HOUR_NS, (number + 1) * HOUR_NS)
+    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
         place = kept_of(store, hour)
         if place is not None and not place.exists():
-            around = _around(hour)
-            place.write(within(engine.roll_up(store.paths("spans", around), around, store.sample), hour))
+            place.write(_roll_up(store, hour, engine.roll_up))
             filled += 1
     return filled
 
@@ -128,9 +121,9 @@ def _around(window: Window) -> Window:
     return Window(window.start_ns - OVERLAP_NS, window.end_ns + OVERLAP_NS)
 
 
-def _roll_up(store: Store, window: Window) -> Rollups:
+def _roll_up(store: Store, window: Window, roll_up: Callable[..., Rollups] = roll_up_segments) -> Rollups:
     around = _around(window)
-    return within(roll_up_segments(store.paths("spans", around), around, sample=store.sample), window)
+    return within(roll_up(store.paths("spans", around), around, sample=store.sample), window)
 
 
 def _name(hour: Window) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ..tracer.log_templates import tells_failure, templates
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, MINUTE_NS, Window, to_rfc3339
+from ..tracer.window import MINUTE_NS, Window, hours, to_rfc3339
 from .queries import connect, run_in
 from .rollup import STEP_NS
 
@@ -56,7 +55,8 @@ def log_rollup(store: Store, window: Window) -> pa.Table:
     """
     bounds = store.bounds("logs")
     parts = [LOG_TEMPLATES.empty_table()]
-    for hour in _hours(bounds, window):
+    touched = () if bounds is None else hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns))
+    for hour in touched:
         is_over = bounds is not None and hour.end_ns <= bounds.end_ns
         # On object storage nothing but rollups of spans is kept.
         kept = _kept(store, hour) if is_over and store.filesystem is None else None
@@ -109,14 +109,6 @@ def _ranked(lines: pa.Table) -> pa.Table:
     """Return the lines of each template of a service."""
     keys = ["service", "template"]
     return lines.group_by(keys).aggregate([("count", "sum")]).rename_columns([*keys, "lines"])
-
-
-def _hours(bounds: Window | None, window: Window) -> Iterator[Window]:
-    if bounds is not None:
-        first = max(window.start_ns, bounds.start_ns) // HOUR_NS
-        last = (min(window.end_ns, bounds.end_ns) - 1) // HOUR_NS
-        for number in range(first, last + 1):
-            yield Window(number * HOUR_NS, (number + 1) * HOUR_NS)
 
 
 def _within(times: pa.ChunkedArray, window: Window) -> pa.ChunkedArray:

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from ..tracer.schema import SPANS
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, Window
+from ..tracer.window import Window
+from ..tracer.window import hours as whole_hours
 from .cache import OVERLAP_NS
 from .compact import COLUMNS
 from .link import link
@@ -41,8 +42,8 @@ def hours(store: Store, window: Window | None = None) -> Iterator[tuple[Window, 
         return
     start_ns = held.start_ns if window is None else max(window.start_ns, held.start_ns)
     end_ns = held.end_ns if window is None else min(window.end_ns, held.end_ns)
-    for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, end_ns, HOUR_NS):
-        part = Window(max(hour_ns, start_ns), min(hour_ns + HOUR_NS, end_ns))
+    for hour in whole_hours(start_ns, end_ns):
+        part = Window(max(hour.start_ns, start_ns), min(hour.end_ns, end_ns))
         spans = store.read("spans", Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS), columns=COLUMNS)
         if spans.num_rows:
             yield part, spans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +35,16 @@ class Window:
 
     def __str__(self) -> str:
         return f"{to_rfc3339(self.start_ns)}/{to_rfc3339(self.end_ns)}"
+
+
+def hours(start_ns: int, end_ns: int) -> Iterator[Window]:
+    """Yield the whole hours that ``[start_ns, end_ns)`` touches, in order.
+
+    >>> [str(hour) for hour in hours(HOUR_NS - 1, HOUR_NS + 1)]
+    ['1970-01-01T00:00:00Z/1970-01-01T01:00:00Z', '1970-01-01T01:00:00Z/1970-01-01T02:00:00Z']
+    """
+    for hour_ns in range(start_ns // HOUR_NS * HOUR_NS, end_ns, HOUR_NS):
+        yield Window(hour_ns, hour_ns + HOUR_NS)
 
 
 def to_rfc3339(time_ns: int) -> str:

@@ -14,7 +14,7 @@ from ..graph.cache import fill
 from ..graph.engine import Engine, open_engine
 from ..tracer.store import Store
 from ..tracer.store.remote import store_at
-from ..tracer.window import HOUR_NS, Window
+from ..tracer.window import Window, hours
 from .hour import analyse, around, is_done, key_of, name_of
 from .page import write_page
 from .results import Files, publish, written
@@ -74,14 +74,15 @@ def run(
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
         raise SourceError(f"{store.path}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
-    numbers = range(asked.start_ns // HOUR_NS, -(-asked.end_ns // HOUR_NS))
-    hours = [Window(number * HOUR_NS, (number + 1) * HOUR_NS) for number in numbers]
     parts = out / "hours"
     try:
         for folder in (parts, out / "reports"):
             folder.mkdir(parents=True, exist_ok=True)
         # Data that comes meanwhile makes another key, so its hours are done again.
-        every = [HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker)) for hour in hours]
+        every = [
+            HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker))
+            for hour in hours(asked.start_ns, asked.end_ns)
+        ]
         tasks = [task for task in every if not is_done(parts / task.name, task.key)]
         with nullcontext(engine) if engine else open_engine() as at_work:
             failed = _do(store, tasks, out, at_work, progress or (lambda *_: None))
@@ -96,7 +97,7 @@ def run(
         page = write_page(out / "index.html", asked, tables | summary, lines)
     except OSError as error:
         raise SourceError(f"{out}: cannot write the results: {error}", retryable=True) from error
-    return Pass(len(tasks) - len(failed), len(hours) - len(tasks), lines, tables["incidents"], page)
+    return Pass(len(tasks) - len(failed), len(every) - len(tasks), lines, tables["incidents"], page)
 
 
 def _do(
