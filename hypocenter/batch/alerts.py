@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
@@ -26,7 +25,7 @@ from ..tracer.store.remote import store_at
 from ..tracer.window import SECOND_NS, Window, to_rfc3339
 from .results import Files, publish, written
 from .rows import answer, candidates
-from .tables import TABLES, table
+from .tables import joined, write_tables
 
 # Neighbours in time read the same segments.
 _TOGETHER = 20
@@ -95,7 +94,7 @@ def rank_alerts(
             publish(files, parts / task.key)
             if progress:
                 progress(at * _TOGETHER, len(tasks) * _TOGETHER, "rank")
-        found = {name: _together(name, [parts / task.key for task in every]) for name in _NAMES}
+        found = {name: joined(name, [parts / task.key for task in every]) for name in _NAMES}
         for name in _NAMES:
             pq.write_table(found[name], out / f"{name}.parquet", compression="zstd")
     except OSError as error:
@@ -116,12 +115,7 @@ def _ranked(task: AlertsTask) -> Files:
         incident, found = _rank(store, alert, task.ranker)
         rows["incidents"].append(incident)
         rows["candidates"] += found
-
-    def write(folder: Path) -> None:
-        for name in _NAMES:
-            pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
-
-    return written(write)
+    return written(lambda folder: write_tables(folder, rows))
 
 
 def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -134,8 +128,3 @@ def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list
     except HypocenterError as error:
         return row | {"outcome": "failed", "error": str(error)}, []
     return row | answer(ranking), list(candidates(name, ranking))
-
-
-def _together(name: str, folders: Sequence[Path]) -> pa.Table:
-    parts = [pq.read_table(folder / f"{name}.parquet", schema=TABLES[name]) for folder in folders]
-    return pa.concat_tables([TABLES[name].empty_table(), *parts])

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from .. import __version__
 from ..analysis.incident import case_of
 from ..analysis.onset import BASELINE_NS, INCIDENT_NS
@@ -23,7 +21,7 @@ from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
 from .rows import answer, candidates
-from .tables import TABLES, table
+from .tables import TABLES, write_tables
 
 _DONE = "done.json"
 
@@ -62,8 +60,7 @@ def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path
         rows["incidents"].append(incident)
         rows["candidates"] += found
     rows["edges"], rows["coverage"] = _traffic(store, hour)
-    for name in TABLES:
-        pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
+    write_tables(folder, rows)
 
 
 def around(hour: Window) -> Window:

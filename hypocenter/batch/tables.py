@@ -71,14 +71,22 @@ def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=TABLES[name])
 
 
+def write_tables(folder: Path, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    """Write each table to a file of its own name."""
+    for name in rows:
+        pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
+
+
+def joined(name: str, folders: Iterable[Path]) -> pa.Table:
+    """Return table ``name`` of all folders, in their order."""
+    parts = [pq.read_table(folder / f"{name}.parquet", schema=TABLES[name]) for folder in folders]
+    return pa.concat_tables([TABLES[name].empty_table(), *parts])
+
+
 def combine(folders: Iterable[Path]) -> dict[str, pd.DataFrame]:
     """Return each table over all hours, in order of time."""
     listed = sorted(folders)
-    combined = {}
-    for name, schema in TABLES.items():
-        parts = [pq.read_table(folder / f"{name}.parquet", schema=schema) for folder in listed]
-        combined[name] = pa.concat_tables([schema.empty_table(), *parts]).to_pandas()
-    return combined
+    return {name: joined(name, listed).to_pandas() for name in TABLES}
 
 
 def reliability(edges: pd.DataFrame) -> pd.DataFrame:

@@ -19,13 +19,6 @@ from hypocenter.tracer.window import HOUR_NS, Window
 SECOND_NS = 10**9
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "store", create=True)
-    store.append(telemetry(), arrived_ns=START_NS)
-    return store
-
-
 def test_pass_names_the_origin_of_an_incident_and_writes_its_tables(store: Store, tmp_path: Path) -> None:
     done = run(store, tmp_path / "out")
     incident = done.incidents.iloc[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_incident import ALERT_NS, END_NS, START_NS, telemetry
+from small_incident import ALERT_NS, END_NS
 from typer.testing import CliRunner
 
 from hypocenter.batch import alerts
@@ -18,13 +18,6 @@ from hypocenter.graph.engine import duckdb_engine
 from hypocenter.tracer.store import Store
 
 SECOND_NS = 10**9
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "store", create=True)
-    store.append(telemetry(), arrived_ns=START_NS)
-    return store
 
 
 def test_each_alert_has_its_own_ranking_and_is_ranked_once(
