@@ -78,7 +78,7 @@ class Samples:
     end_ns: int | None = None
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (series, time, value) of up to half a million points."""
+        """Yield (series, time, value) of up to 50,000 points."""
         for code, time, value in self._parts():
             yield self._known(code, time, value)
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .ordering import ordered
+from .ordering import Ints, ordered
 
-Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 _EVER = np.iinfo(np.int64)
 

@@ -21,10 +21,10 @@ from .compact import Compact, compact
 from .critical_path import on_path
 from .facts import Facts
 from .messages import UNKNOWN
+from .ordering import Ints
 from .queries import connect, run_in
 from .rules import Rules
 from .stands import Spans
-from .trees import Ints
 
 _CALLS = (
     "trace_id client_span_id server_span_id caller caller_kind callee callee_kind client_operation operation "

@@ -9,8 +9,9 @@ import numpy as np
 from . import trees
 from .attempts import requests_of
 from .compact import Compact
+from .ordering import Ints
 from .rules import MISSING_PARENT, OTHER_SERVICE, ROOT, SAME_SERVICE, Rules
-from .trees import Flags, Ints
+from .trees import Flags
 
 
 @dataclass(frozen=True, slots=True)

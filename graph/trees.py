@@ -12,9 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from .compact import Compact
-from .ordering import ordered
+from .ordering import Ints, ordered
 
-Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 # Comparing each sibling with each is not worth its cost beyond.

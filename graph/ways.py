@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +14,11 @@ from hypocenter.errors import GraphError
 from ..tracer.store import Store
 from ..tracer.window import Window
 from .link import linked
+from .ordering import Ints
 from .scan_calls import hours
 
 WAY_COLUMNS: Final = ["way", "hops", "calls", "share", "errors", "error_ratio"]
 _ARROW: Final = " -> "
-Ints = npt.NDArray[np.int64]
 
 
 def ways(store: Store, window: Window, node: str) -> pd.DataFrame:

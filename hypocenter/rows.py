@@ -49,14 +49,14 @@ class Rows:
     def head(self, rows: int = _SHOWN, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the first rows; no more of the store is read than these take."""
         chosen = self._columns(columns)
-        found = self.query(f"SELECT {chosen} FROM rows WHERE {self._where} LIMIT {int(rows)}", columns)
+        found = self.query(f"SELECT {chosen} FROM rows WHERE {self.filtered} LIMIT {int(rows)}", columns)
         return _frame(found)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches of at most 65,536; only one of them is in memory."""
         with connect() as connection:
             connection.register("rows", self._reader(columns))
-            text = f"SELECT {self._columns(columns)} FROM rows WHERE {self._where}"
+            text = f"SELECT {self._columns(columns)} FROM rows WHERE {self.filtered}"
             yield from connection.sql(text).to_arrow_reader(_BATCH_ROWS)
 
     def to_frame(self, columns: Sequence[str] | None = None, most: int = MOST_ROWS) -> pd.DataFrame:
@@ -95,7 +95,7 @@ class Rows:
     @property
     def filtered(self) -> str:
         """The condition as SQL, TRUE without one."""
-        return self._where
+        return "TRUE" if self.where is None else f"({self.where})"
 
     def __repr__(self) -> str:
         more = f" where {self.where}" if self.where else ""
@@ -110,12 +110,8 @@ class Rows:
     def _count(self) -> int:
         if self.where is None and self.window is None:
             return sum(segment.rows for segment in self.store.segments(self.signal))
-        found = self.query(f"SELECT count(*) AS n FROM rows WHERE {self._where}", [self._narrow])
+        found = self.query(f"SELECT count(*) AS n FROM rows WHERE {self.filtered}", [self._narrow])
         return int(found["n"][0].as_py())
-
-    @property
-    def _where(self) -> str:
-        return "TRUE" if self.where is None else f"({self.where})"
 
     @property
     def _narrow(self) -> str:

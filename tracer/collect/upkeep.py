@@ -25,6 +25,7 @@ from .lease import Lease
 
 _log = logging.getLogger(__name__)
 _processes = multiprocessing.get_context("spawn")
+_EXIT_S = 10.0
 # Brings what is derived from the store up to date; returns what ``/metrics`` shows of it as OpenMetrics, or None.
 Refresh = Callable[[Store], str | None]
 
@@ -47,9 +48,6 @@ class Round:
     outcome: str
     error: str | None = None
     metrics: str | None = None
-
-
-_EXIT_S = 10.0
 
 
 class UpkeepProcess:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -27,15 +27,12 @@ from . import changes
 from .segment import COMPACTED, SUFFIX, Segment, footers
 from .store import MARKER, Store
 
-if TYPE_CHECKING:
-    pass
-
-_SCHEMES = ("s3://",)
+_SCHEME = "s3://"
 
 
 def is_remote(place: Path | str) -> bool:
     """Tell whether ``place`` is a URL of object storage."""
-    return str(place).startswith(_SCHEMES)
+    return str(place).startswith(_SCHEME)
 
 
 def filesystem_of(url: str) -> tuple[pafs.FileSystem, str]:
@@ -45,7 +42,7 @@ def filesystem_of(url: str) -> tuple[pafs.FileSystem, str]:
     ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, or the machine's own role. They are read here, and
     not on the command line, since workers of a cluster have theirs.
     """
-    path = url.removeprefix("s3://").rstrip("/")
+    path = url.removeprefix(_SCHEME).rstrip("/")
     # What fits into a buffer is one PUT; a larger object is sent in parts, and appears whole all the same.
     options: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1"), "allow_delayed_open": True}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -60,7 +57,7 @@ def located(paths: Sequence[Path | str]) -> tuple[list[str], pafs.FileSystem | N
     texts = [str(path) for path in paths]
     if not texts or not is_remote(texts[0]):
         return texts, None
-    return [text.removeprefix("s3://") for text in texts], filesystem_of(texts[0])[0]
+    return [text.removeprefix(_SCHEME) for text in texts], filesystem_of(texts[0])[0]
 
 
 class RemoteStore(Store):
@@ -80,10 +77,11 @@ class RemoteStore(Store):
     """
 
     def __init__(self, url: str, *, sample: int = 1) -> None:
-        self.url, self._storage = url.rstrip("/"), filesystem_of(url)[0]
+        self.url = url.rstrip("/")
+        self._storage, path = filesystem_of(url)
         self.filesystem = self._storage
         self._records: dict[str, changes.Change] = {}
-        super().__init__(filesystem_of(url)[1], sample=sample)
+        super().__init__(path, sample=sample)
 
     @property
     def place(self) -> str:
@@ -116,7 +114,7 @@ class RemoteStore(Store):
 
     def paths(self, signal: str, window: Window | None = None) -> list[str]:
         """Return the URLs of `segments`."""
-        return [f"s3://{segment.path}" for segment in self.segments(signal, window)]
+        return [f"{_SCHEME}{segment.path}" for segment in self.segments(signal, window)]
 
     def _check_marker(self) -> None:
         with _answering(self.url):
