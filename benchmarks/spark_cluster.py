@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -66,7 +67,8 @@ class Cluster:
     def _wait(self, is_so: Callable[[dict[str, Any]], bool], what: str) -> None:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
+            # Until the master has put up all its pages, its first page answers for `/json/` too.
+            with contextlib.suppress(httpx.HTTPError, json.JSONDecodeError):
                 if is_so(httpx.get(f"http://127.0.0.1:{self._web_port}/json/").raise_for_status().json()):
                     return
             time.sleep(0.1)
