@@ -9,7 +9,7 @@ from hypocenter.errors import CaseError
 
 from ..graph.cache import rollups
 from ..tracer.batch import Batch
-from ..tracer.kubernetes.versions import marks_before, read_versions
+from ..tracer.kubernetes.versions import marks_before, rows_around
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, Window
@@ -111,7 +111,7 @@ def _read(store: Store, window: Window, most_spans: int) -> tuple[Batch, tuple[s
     """Return the telemetry of a window, and what of it was left out."""
     tables = {signal: store.read(signal, window) for signal in SIGNALS if signal not in ("spans", "objects")}
     # An object's version holds until the next, so those before the window tell of it too.
-    tables["objects"] = read_versions(store, window).table
+    tables["objects"] = rows_around(store, window)
     tables["events"] = pa.concat_tables([marks_before(store, window.start_ns), tables["events"]])
     rows = sum(s.rows for s in store.segments("spans", window))
     if rows <= most_spans:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from ...graph.kubernetes import History
 from ...graph.kubernetes_services import ServiceJoin, Speakers
 from ...tracer.kubernetes.state_metrics import to_objects
-from ...tracer.kubernetes.versions import order
+from ...tracer.kubernetes.versions import order, within
 from ...tracer.window import Window
 from ..onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS, SECOND_NS, Split
 from .finding import Told
@@ -36,7 +36,8 @@ def history_of(case: Case) -> History:
     if not objects.num_rows:
         objects = to_objects(case.telemetry.table("series"), case.telemetry.table("points"))
     low, high = case.alert_ns - EARLIEST_NS - BASELINE_NS, case.alert_ns + LATEST_NS + INCIDENT_NS
-    return History.of(order(objects, events), Window(max(low, 0), max(high, 1)), events)
+    window = Window(max(low, 0), max(high, 1))
+    return History.of(within(order(objects, events), window), window, events)
 
 
 def findings(case: Case, problems: list[str] | None = None) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,9 +15,11 @@ from kubernetes_objects import NOW_NS, SECOND, at, container, event, manifest, p
 from hypocenter.tracer.batch import Batch, concat
 from hypocenter.tracer.detect import decode, detect
 from hypocenter.tracer.kubernetes.rows import event_row, object_row, to_batch
-from hypocenter.tracer.kubernetes.versions import LISTED, order
+from hypocenter.tracer.kubernetes.versions import LISTED, Versions, order, read_versions, rows_around, within
 from hypocenter.tracer.privacy import Privacy
 from hypocenter.tracer.source import Source, decompressed
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import Window
 
 CANARY = "s3cr3t-canary-9f2"
 
@@ -205,6 +208,22 @@ def test_deleted_object_ends_and_may_come_back() -> None:
 def test_object_that_a_complete_list_lacks_is_gone() -> None:
     rows = [config("1", 0), config("1", 0, "b"), config("1", 50)]
     assert versions(rows, [listed(0), listed(50)]) == [("a", {"x": "1"}, -100, None), ("b", {"x": "1"}, -100, 50)]
+
+
+@pytest.mark.parametrize("start", range(0, 60, 5))
+def test_rows_around_a_window_make_the_versions_of_all_rows(start: int, tmp_path: Path) -> None:
+    back = [config("1", 10) | {"valid_to_ns": at(10)}, config("1", 30)]
+    rows = [config("1", 0), *back, config("2", 40), config("2", 50), config("1", 0, "b"), config("1", 50, "c")]
+    store, window = Store(tmp_path / "store", create=True), Window(at(start), at(60))
+    store.append(to_batch(rows, [listed(0), listed(50)]))
+    marks = store.read("events", Window(0, window.end_ns))
+
+    def inside(found: Versions) -> list[tuple[Any, ...]]:
+        rows = within(found, window).table.to_pylist()
+        return [(r["name"], r["spec"], max(r["valid_from_ns"], window.start_ns), r["valid_to_ns"]) for r in rows]
+
+    assert inside(order(rows_around(store, window), marks)) == inside(read_versions(store, window)) != []
+    assert rows_around(store, Window(at(45), at(50))).num_rows == 2  # the newest of a and of b
 
 
 def test_secret_written_anew_is_a_new_version() -> None:

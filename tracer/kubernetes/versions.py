@@ -40,7 +40,8 @@ class Versions:
 def order(objects: pa.Table, collected: pa.Table | None = None) -> Versions:
     """Return rows of ``objects`` in order; ``collected`` are rows of ``events``, those of collectors are looked at.
 
-    Rows may come twice and in any order: a collector that starts again writes every object anew.
+    Rows may come twice and in any order: a collector that starts again writes every object anew. They are rows as they
+    were collected: those of `Versions` no longer tell when an object was seen last, and a list after that would end it.
     """
     marks = _marks(collected)
     denied = dict(zip(marks.object_kind[marks.reason == DENIED], marks.message[marks.reason == DENIED], strict=True))
@@ -84,6 +85,16 @@ def read_versions(store: Store, window: Window) -> Versions:
     reasons = pc.field("reason").isin([LISTED, DENIED])
     rows = store.read("objects", early)
     return within(order(rows, store.read("events", early, filter=reasons)), window)
+
+
+def rows_around(store: Store, window: Window) -> pa.Table:
+    """Return the rows as collected of which `order` makes what was valid in a window, the last before it included."""
+    table = store.read("objects", Window(0, window.end_ns))
+    table = table.sort_by([("uid", "ascending"), ("valid_from_ns", "ascending")])
+    uid = table["uid"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    is_early = table["valid_from_ns"].to_numpy() < window.start_ns
+    is_replaced = np.r_[(uid[1:] == uid[:-1]) & is_early[1:], False] if len(uid) else is_early
+    return table.filter(pa.array(~is_replaced))
 
 
 def marks_before(store: Store, time_ns: int) -> pa.Table:
