@@ -157,6 +157,8 @@ def distinct_rows(columns: list[np.ndarray], size: int) -> tuple[np.ndarray, np.
     key, radix = np.zeros(size, np.int64), 1
     for column in columns:
         values = int(column.max(initial=0)) + 1
+        if values == 1:
+            continue
         if radix * values >= 2**62:
             key, distinct = pd.factorize(key)
             radix = len(distinct)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from .link import CALL_NUMBERS, VISIT_NUMBERS, Linked, Links
 from .operations import OTHER, kept_operations
 
 STEP_NS = 10 * SECOND_NS
+
+# Applies a function to each of some tables, as `map` does.
+Map = Callable[[Callable[[pa.Table], pa.Table], Iterable[pa.Table]], Iterable[pa.Table]]
 
 _TEXT, _COUNT, _HISTOGRAM = pa.string(), pa.int64(), histogram.TYPE
 
@@ -234,14 +237,17 @@ def _grouped(
     return pa.table({name: found[name] for name in schema.names}).cast(schema)
 
 
-def merge(rollups: Iterable[Rollups]) -> Rollups:
-    """Return the sum of rollups, in any order and grouping of them the same."""
+def merge(rollups: Iterable[Rollups], each: Map = map) -> Rollups:
+    """Return the sum of rollups, in any order and grouping of them the same.
+
+    ``each`` may be the `map` of a pool, which sums the tables at the same time.
+    """
     parts = list(rollups)
-    tables = {
-        name: pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
+    tables = [
+        pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
         for name, schema in SCHEMAS.items()
-    }
-    return Rollups(**{name: _summed(table) for name, table in tables.items()})
+    ]
+    return Rollups(**dict(zip(SCHEMAS, each(_summed, tables), strict=True)))
 
 
 def to_steps(rollups: Rollups, step_ns: int) -> Rollups:

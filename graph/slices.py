@@ -12,6 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -107,13 +108,15 @@ def _roll_up(read: Read, slice_spans: int, are_ids_hex: bool) -> Rollups:
     _keep_freed_memory()
     with (
         tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
-        connect() as database,
+        ExitStack() as opened,
         ThreadPoolExecutor(_THREADS) as pool,
     ):
+        opening = pool.submit(opened.enter_context, connect())
         spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
         linked = _lay_aside(read, profiles, spans, are_ids_hex)
         if not spans.rows:
             return empty()
+        database = opening.result()
         # Rules are found while spans are divided.
         judging = pool.submit(Rules.of, partial(run_in, database.cursor()), profiles.table(), fold_operations=True)
         plan = _plan(spans, slice_spans, database)
@@ -123,7 +126,7 @@ def _roll_up(read: Read, slice_spans: int, are_ids_hex: bool) -> Rollups:
         sent = linked.sent(senders(rows, rules.is_sender) for rows in _read_all(spans, plan))
         slices = [(time, part) for time, parts in enumerate(plan.parts.tolist()) for part in range(parts)]
         linking = pool.map(lambda at: _roll_up_slice(unpacked(_slice(spans, strays, plan, *at), sent), rules), slices)
-        return merge(linking)
+        return merge(linking, pool.map)
 
 
 def _lay_aside(read: Read, profiles: Profiles, spans: Spill, are_ids_hex: bool) -> Linked:

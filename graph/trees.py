@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from .compact import Compact
-from .ordering import Ints, ordered
+from .ordering import Ints, ordered, runs
 
 Flags = npt.NDArray[np.bool_]
 
@@ -140,17 +140,16 @@ def _adopted(
     """Return pairs of an in-process span and a sibling within it."""
     in_families = np.bincount(above[is_in_process[child]], minlength=len(siblings)) > 0
     few = np.flatnonzero(in_families[above] & (siblings[above] > 1) & (siblings[above] <= MAX_COMPARED_SIBLINGS))
-    span = child[few]
-    ranked = span[ordered(above[few], start_ns[span], -end_ns[span])]
-    parent = np.empty(len(start_ns), np.int64)
-    parent[span] = above[few]
-    # What encloses some sibling reaches the start of the next one.
-    reaches = (parent[ranked][1:] == parent[ranked][:-1]) & (start_ns[ranked][1:] <= end_ns[ranked][:-1])
-    candidate = ranked[:-1][reaches & is_in_process[ranked[:-1]]]
-    families = pd.DataFrame({"parent": parent[candidate], "adopter": candidate}).merge(
-        pd.DataFrame({"parent": parent[span], "adopted": span}), on="parent"
-    )
-    a, b = families["adopter"].to_numpy(np.int64), families["adopted"].to_numpy(np.int64)
+    order = few[ordered(above[few], start_ns[child[few]], -end_ns[child[few]])]
+    span, family = child[order], above[order]
+    # What encloses some sibling reaches the start of the next one; all that it may enclose come after it.
+    reaches = (family[1:] == family[:-1]) & (start_ns[span[1:]] <= end_ns[span[:-1]])
+    candidate = np.flatnonzero(reaches & is_in_process[span[:-1]])
+    first = runs(family)
+    end_of_family = np.append(first, len(span))[np.searchsorted(first, candidate, "right")]
+    following = end_of_family - candidate - 1
+    offset = np.arange(following.sum()) - np.repeat(np.cumsum(following) - following, following)
+    a, b = span[np.repeat(candidate, following)], span[np.repeat(candidate, following) + 1 + offset]
     within = (
         (start_ns[a] <= start_ns[b]) & (end_ns[b] <= end_ns[a]) & (end_ns[b] - start_ns[b] < end_ns[a] - start_ns[a])
     )
