@@ -35,6 +35,7 @@ _BARE_JOIN = """
     where c.service <> p.service
     group by all
 """
+_NO_POLARS = "not installed: pip install --group benchmarks"
 _BARE_JOIN_IS = "one DuckDB query, default threads: join on both ids, other service only, count by services and minute"
 
 
@@ -52,7 +53,10 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
         path = str(store.path)
         # The first reading of files just written is not what is measured.
         bare, ours, polars, scanned = (
-            min((measure(function, path=path) for _ in range(5 if spans <= 1_000_000 else 2)), key=lambda found: found.seconds)
+            min(
+                (measure(function, path=path) for _ in range(5 if spans <= 1_000_000 else 2)),
+                key=lambda found: found.seconds,
+            )
             for function in (bare_join, roll_up, polars_join, scan)
         )
     figures = {
@@ -60,7 +64,7 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
         "link and roll up": _figures(ours, spans),
         "bare self-join": "more than 30 GB to spill" if bare.result is None else _figures(bare, spans),
         "bare self-join is": _BARE_JOIN_IS,
-        "Polars": "not installed" if polars.result is None else _figures(polars, spans),
+        "Polars": _NO_POLARS if polars.result is None else _figures(polars, spans),
         "ratio to bare self-join": None if bare.result is None else bare.seconds / ours.seconds,
         "ratio to bare self-join, cpu": None if bare.result is None else bare.cpu_seconds / ours.cpu_seconds,
         "scan of the columns, the limit": _figures(scanned, spans),
