@@ -11,6 +11,7 @@ from hypocenter.errors import NotApplicable
 
 from .candidates import Candidates
 from .case import Case
+from .evidence.answers import LastAnswers
 from .evidence.availability import Availability
 from .evidence.edges import MetricEdges
 from .evidence.errors import ErrorOrigin
@@ -39,6 +40,7 @@ _KNOWN_NS = 100 * SECOND_NS
 _WEIGHTS = {
     "latency": 1.0,
     "errors": 1.0,
+    "last answers": 1.0,
     "silence": 1.0,
     "traffic": 1.0,
     "structure": 1.0,
@@ -91,7 +93,7 @@ def gather(
     if visits is None:
         missing += [
             f"{k}: no spans around the alert"
-            for k in ("latency", "errors", "silence", "traffic", "structure", "log lines")
+            for k in ("latency", "errors", "last answers", "silence", "traffic", "structure", "log lines")
         ]
     else:
         seen = [
@@ -109,6 +111,7 @@ def gather(
         found += [
             Latency(visits),
             ErrorOrigin(visits, said),
+            LastAnswers(visits, said),
             Silence(visits, said),
             Traffic(visits),
             structure,

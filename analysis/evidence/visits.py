@@ -78,6 +78,7 @@ class Visits:
     kind: np.ndarray
     is_server: np.ndarray  # its instrumentation says so
     status: np.ndarray
+    start_ns: np.ndarray
     duration_ns: np.ndarray
     exclusive_ns: np.ndarray
     crosses: np.ndarray  # its parent belongs to another service
@@ -169,6 +170,7 @@ def read_visits(quiet: pa.Table, incident: pa.Table, services: Sequence[str], al
         kind=table["kind"].to_numpy(),
         is_server=np.isin(table["given_kind"].to_numpy(), (KIND_SERVER, KIND_CONSUMER)),
         status=table["status"].to_numpy(),
+        start_ns=start,
         duration_ns=duration.astype(float),
         exclusive_ns=table["exclusive_ns"].to_numpy().astype(float),
         crosses=crosses,

@@ -18,6 +18,7 @@ _RUNNERS_UP = 4
 _LOOK_BY_EVIDENCE = {
     "latency": "the slow traces of {entity}: where does the time go that is its own?",
     "errors": "the error messages of {entity}, the deepest span first",
+    "last answers": "what {entity} answered just before its caller failed",
     "silence": "whether {entity} still runs, restarts or is cut off",
     "traffic": "who sends {entity} so many requests, and whether they can be limited",
     "structure": "which calls {entity} began or stopped to make, and the configuration that decides it",
