@@ -1,6 +1,7 @@
 """Resources of a service against their own past: headroom lost where a limit is known, else growth.
 
-Growth that the service's own requests explain is traffic, not a cause.
+Growth that the service's own requests explain is traffic, not a cause. A pod that now takes most of its node's
+processor time keeps its neighbours waiting, however far it is from a limit of its own: what they show is its doing.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from typing import ClassVar
 import numpy as np
 
 from ..onset import Split
+from .contention import Contention
 from .finding import Told
-from .series import RESOURCES, Series
+from .series import RESOURCES, Series, matches
 
 # A tenfold growth of a resource, or nine tenths of its headroom lost, is about seven nats.
 _NATS_PER_LOG = 3.0
+# Requests that wait to be answered pile up where a resource is short: no traffic that explains it.
+_IN_FLIGHT = r"(?i)active|in.?flight|in.?progress|pending|concurren|outstanding"
+_WAITING_NATS = 5.0  # at most so many against a service that stands beside one that takes the processor
 
 
 class Saturation:
@@ -35,8 +40,13 @@ class Saturation:
         bare = np.array([(s, r) in limited for s, r in zip(series.service, series.role, strict=True)], bool)
         rows = np.flatnonzero(resource & (series.relative | ~bare))
         self.not_checked = None if len(rows) else "no metric of a resource that belongs to a service"
+        self._contention = Contention.of(series)
+        rows = np.union1d(rows, self._contention.rows)
         self._rows = series.restless(rows)
-        self._rates = series.restless(np.flatnonzero((series.role == "rate") & series.own))
+        # A bare amount beside a limit counts while it is most of its node's alone.
+        self._only_if_taken = bare[self._rows] & ~series.relative[self._rows]
+        traffic = (series.role == "rate") & series.own
+        self._rates = series.restless(np.flatnonzero(traffic & ~matches(series.name, _IN_FLIGHT)))
 
     def _growth(self, split: Split) -> np.ndarray:
         n = len(self._services)
@@ -47,13 +57,16 @@ class Saturation:
             rates = rates[np.isin(self._series.service[rates], self._series.service[self._rows[rise > 0]])]
         shift, noise = self._series.moves(split, rates)
         np.maximum.at(traffic, self._series.service[rates], np.nan_to_num(np.maximum(shift - noise, 0.0)))
+        takers = self._contention.rows[self._contention.takers(split)]
+        rise = np.where(self._only_if_taken & ~np.isin(self._rows, takers), 0.0, rise)
         return np.asarray(np.maximum(rise - traffic[self._series.service[self._rows]], 0.0))
 
     def score(self, split: Split) -> np.ndarray:
-        """Return nats by service: three times the largest growth in log units."""
+        """Return nats by service: three times the largest growth in log units; less for who waits for a neighbour."""
         score = np.zeros(len(self._services))
         np.maximum.at(score, self._series.service[self._rows], self._growth(split))
-        return _NATS_PER_LOG * score
+        nats = _NATS_PER_LOG * score
+        return np.asarray(nats - np.minimum(self._contention.waiting(split, nats), _WAITING_NATS))
 
     def tell(self, split: Split, service: int) -> Told:
         """Name the series that grew most, with its medians."""

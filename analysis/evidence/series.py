@@ -74,6 +74,7 @@ class Series:
     service: np.ndarray
     peer: np.ndarray
     pod: np.ndarray
+    node: np.ndarray
     asked_ns: np.ndarray | None = None  # (k,), onsets of splits that were looked at first
     still: np.ndarray | None = None  # (k, n), does not move there
 
@@ -194,8 +195,10 @@ def read_series(
         part[role == "latency"] = np.where(slow <= 0, np.nan, slow)
     values, calm_values = _transform(raw, past, name, role, relative)
     peer = frame.peer.map(code).fillna(-1).astype("i8").to_numpy()
-    pod = frame.pod.astype(object).to_numpy()
-    return Series(values, raw, calm_values, past, now.time_ns, now.step_ns, name, role, relative, owner, peer, pod)
+    pod, node = (frame[of].astype(object).to_numpy() for of in ("pod", "node"))
+    return Series(
+        values, raw, calm_values, past, now.time_ns, now.step_ns, name, role, relative, owner, peer, pod, node
+    )
 
 
 def baseline_of(
