@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -28,27 +28,33 @@ _NOTHING: Final[dict[str, Any]] = {}
 
 @dataclass(frozen=True)
 class Speakers:
-    """What telemetry says of who speaks: services by pod uid and by (namespace or None, pod name)."""
+    """What telemetry says of who speaks: services by pod uid and by (namespace or None, pod name).
+
+    ``beside`` are further services by pod uid: containers of one pod share its address, its volumes and its node.
+    """
 
     by_uid: Mapping[str, str]
     by_name: Mapping[tuple[str | None, str], str]
     services: frozenset[str]
+    beside: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *batches: Batch, services: Iterable[str] = ()) -> Speakers:
         """Return the speakers in spans, series and logs; ``services`` are further names that the telemetry knows."""
         by_uid: dict[str, str] = {}
+        beside: dict[str, frozenset[str]] = {}
         by_name: dict[tuple[str | None, str], str] = {}
         known = set(services)
         for batch in batches:
             for signal, attributes in (("spans", "resource"), ("series", "attributes"), ("logs", "attributes")):
                 for service, pod, found in _distinct(batch.table(signal), attributes):
                     known.add(service)
-                    if uid := _text(found.get(_POD_UID)):
-                        by_uid.setdefault(uid, service)
+                    uid = _text(found.get(_POD_UID))
+                    if uid and by_uid.setdefault(uid, service) != service:
+                        beside[uid] = beside.get(uid, frozenset()) | {service}
                     if pod:
                         by_name.setdefault((_text(found.get(_NAMESPACE)), pod), service)
-        return cls(by_uid, by_name, frozenset(known))
+        return cls(by_uid, by_name, frozenset(known), beside)
 
 
 def _distinct(table: pa.Table, attributes: str) -> Iterator[tuple[str, str | None, Mapping[str, str]]]:
@@ -105,7 +111,7 @@ class ServiceJoin:
         seen.add(key)
         found = self.cluster.by_key.get(key)
         if found is not None and found.kind == "Pod":
-            return {self.of_pod[found.uid]}
+            return {self.of_pod[found.uid], *self.speakers.beside.get(found.uid, ())}
         services: set[str] = set()
         for dependent in self._dependents.get(key, ()):
             services |= self._services(dependent, seen)

@@ -76,7 +76,9 @@ def test_object_of_a_recorded_fault_comes_first(name: str, tmp_path: Path) -> No
 def test_a_shop_that_was_there_before_its_collector_is_ranked_the_same(name: str, tmp_path: Path) -> None:
     """What a first list holds is still there after it: no class or Secret is taken for deleted."""
     rankings = [ranked(t, tmp_path / str(i)) for i, t in enumerate((recorded(name), watched_late(recorded(name))))]
-    told = [(r.outcome, [(c.entity, c.service, round(c.probability or 0.0, 3)) for c in r.candidates[:1]]) for r in rankings]
+    told = [
+        (r.outcome, [(c.entity, c.service, round(c.probability or 0.0, 3)) for c in r.candidates[:1]]) for r in rankings
+    ]
     assert told[0] == told[1]
 
 

@@ -149,10 +149,19 @@ def _storage_class(one: Manifest, labels: Mapping[str, str], value: float) -> No
     one |= {"provisioner": labels.get("provisioner"), "volumeBindingMode": labels.get("volume_binding_mode")}
 
 
+def _endpoints(one: Manifest, labels: Mapping[str, str], value: float) -> None:
+    # Endpoints are named as their Service is, and their slices with a suffix.
+    name = labels.get("endpoint") or (labels.get("endpointslice") or "").rpartition("-")[0]
+    one["metadata"]["labels"] = {"kubernetes.io/service-name": name}
+    one.setdefault("endpoints", [])
+
+
 def _address(one: Manifest, labels: Mapping[str, str], value: float) -> None:
-    one["metadata"]["labels"] = {"kubernetes.io/service-name": one["metadata"]["name"]}
-    ready = labels.get("ready") != "false"
-    one.setdefault("endpoints", []).append({"addresses": [labels.get("ip")], "conditions": {"ready": ready}})
+    _endpoints(one, labels, value)
+    conditions = {"ready": labels.get("ready") != "false"}
+    target = {"kind": labels.get("targetref_kind"), "name": labels.get("targetref_name")}
+    address = labels.get("ip") or labels.get("address")
+    one["endpoints"].append({"addresses": [address], "conditions": conditions, "targetRef": target})
 
 
 def _ingress_path(one: Manifest, labels: Mapping[str, str], value: float) -> None:
@@ -270,7 +279,10 @@ SERIES: Final[dict[str, tuple[str, str, Say]]] = {
     "kube_storageclass_info": ("StorageClass", "storageclass", _storage_class),
     "kube_service_info": ("Service", "service", _exists),
     "kube_service_spec_type": ("Service", "service", _label("spec", "type", "type")),
+    "kube_endpoint_info": ("EndpointSlice", "endpoint", _endpoints),
     "kube_endpoint_address": ("EndpointSlice", "endpoint", _address),
+    "kube_endpointslice_info": ("EndpointSlice", "endpointslice", _endpoints),
+    "kube_endpointslice_endpoints": ("EndpointSlice", "endpointslice", _address),
     "kube_ingress_path": ("Ingress", "ingress", _ingress_path),
     "kube_ingress_tls": ("Ingress", "ingress", _ingress_tls),
     "kube_job_owner": ("Job", "job_name", _owner),
@@ -280,6 +292,7 @@ SERIES: Final[dict[str, tuple[str, str, Say]]] = {
     "kube_cronjob_spec_suspend": ("CronJob", "cronjob", _suspended),
     "kube_cronjob_status_active": ("CronJob", "cronjob", _active),
     "kube_cronjob_status_last_schedule_time": ("CronJob", "cronjob", _at_time("lastScheduleTime")),
+    "kube_cronjob_next_schedule_time": ("CronJob", "cronjob", _at_time("nextScheduleTime")),
     "kube_horizontalpodautoscaler_spec_max_replicas": (*_HPA, _number("spec", "maxReplicas")),
     "kube_horizontalpodautoscaler_status_current_replicas": (*_HPA, _number("status", "currentReplicas")),
     "kube_horizontalpodautoscaler_status_condition": (*_HPA, _condition()),

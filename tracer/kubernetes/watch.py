@@ -21,8 +21,8 @@ Emit = Callable[[Literal["objects", "events"], Row], None]
 
 _PAGE: Final = "500"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 30.0
-# Access may be granted, an API installed, while we run.
-_DENIED_WAIT_S: Final = 60.0
+# Access may be granted, an API installed, while we run; a role that was made just now takes a moment to count.
+_FIRST_DENIED_WAIT_S, _DENIED_WAIT_S = 1.0, 60.0
 _GONE: Final = 410
 
 
@@ -49,6 +49,7 @@ class Watch:
     _version: str | None = None
     _known: dict[str, tuple[str, Row]] = field(default_factory=dict)
     _wait_s: float = _FIRST_WAIT_S
+    _denied_wait_s: float = _FIRST_DENIED_WAIT_S
 
     def run(self, stop: threading.Event) -> None:
         """List and watch until ``stop`` is set."""
@@ -78,7 +79,8 @@ class Watch:
                 _log.warning("kubernetes: %s may not be read: %s", self.kind.plural, refused)
                 self.emit("events", self._mark(DENIED, time.time_ns(), str(refused)))
             self._version, self.state = None, "denied"
-            stop.wait(_DENIED_WAIT_S)
+            stop.wait(self._denied_wait_s)
+            self._denied_wait_s = min(2 * self._denied_wait_s, _DENIED_WAIT_S)
         elif refused.code == 404:
             self._version, self.state = None, "not installed"
             stop.wait(_DENIED_WAIT_S)
@@ -135,7 +137,8 @@ class Watch:
             self._version = (obj.get("metadata") or {}).get("resourceVersion") or self._version
 
     def _works(self) -> None:
-        self.state, self.problem, self._wait_s = "watching", None, _FIRST_WAIT_S
+        self.state, self.problem = "watching", None
+        self._wait_s, self._denied_wait_s = _FIRST_WAIT_S, _FIRST_DENIED_WAIT_S
 
     def _changed(self, obj: Any, seen_ns: int) -> str | None:
         """Emit the row of an object that changed; return its uid, None for what is no object."""

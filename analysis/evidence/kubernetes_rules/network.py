@@ -26,7 +26,8 @@ def _no_endpoints(view: View, versions: list[Object]) -> Iterator[Sign]:
     last = versions[-1]
     name = last.labels.get(_SERVICE_LABEL)
     service = view.whole.named("Service", last.namespace, name) if name else None
-    if service is None or not service.spec.get("selector"):
+    # Without a selector somebody else fills it in, or only metrics tell of it: then it must have had an endpoint.
+    if service is None or not (service.spec.get("selector") or any(map(_ready, versions))):
         return
     for run, _ in runs(versions, lambda found: not _ready(found)):
         onset = run[0].valid_from_ns
@@ -49,11 +50,12 @@ def _empty(view: View, service: Object, onset: int) -> Sign:
     """Tell why a Service has no endpoint: nobody has its labels, or nobody with them is ready."""
     cluster = view.history.at(min(onset + 10**9, view.end_ns))
     service = cluster.objects.get(service.uid, service)
-    wanted = service.spec.get("selector") or {}
+    wanted, command = service.spec.get("selector") or {}, kubectl("describe", service)
+    if not wanted:
+        return Sign(onset, "has no ready endpoint any more", command, about=service, nats=2.0, group="endpoints")
     shown = ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
     pods = [p for p in cluster.of("Pod") if p.namespace == service.namespace]
     chosen = [p for p in pods if selects({"matchLabels": wanted}, p.labels)]
-    command = kubectl("describe", service)
     if chosen:
         text = f"has no ready endpoint: none of the {len(chosen)} pods with {shown} is ready"
         return Sign(onset, text, command, about=service, nats=2.0, group="endpoints")

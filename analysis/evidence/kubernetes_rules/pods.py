@@ -92,7 +92,7 @@ def _scheduled_ns(pod: Object) -> int:
 def _probe(view: View, versions: list[Object]) -> Iterator[Sign]:
     pod = versions[-1]
     failed = view.history.events_of(pod, "Unhealthy")
-    said = short(failed[-1].message, 160) if failed else None
+    said = _said(pod, failed[-1].message) if failed else None
     is_unready = False
     for run, since in runs(versions, _unready_since):
         if failed or lasted_s(view, run, since) >= _LEAST_UNREADY_S:
@@ -101,7 +101,19 @@ def _probe(view: View, versions: list[Object]) -> Iterator[Sign]:
             yield Sign(since, text, kubectl("describe", run[0]), group="probe", until_ns=over(view, run))
     killed = [e for e in failed if "iveness" in e.message or "tartup" in e.message]
     if killed and not is_unready:
-        yield Sign(killed[0].first_ns, short(killed[0].message, 160), kubectl("describe", pod), group="probe")
+        text = _said(pod, killed[0].message)
+        yield Sign(killed[0].first_ns, text, kubectl("describe", pod), group="probe")
+
+
+def _said(pod: Object, message: str) -> str:
+    """Return what an event says of a probe, and what the probe allows: it may be too strict."""
+    named = f"{message.partition(' ')[0].lower()}Probe"
+    every = (one for one in pod.spec.get("containers") or () if isinstance(one.get(named), dict))
+    probe = next((one[named] for one in every), None)
+    if probe is None:
+        return short(message, 160)
+    timeout_s, times = probe.get("timeoutSeconds", 1), probe.get("failureThreshold", 3)
+    return f"{short(message, 160)} (it allows {timeout_s} s, and {times} failures in a row)"
 
 
 def _unready_since(pod: Object) -> int | None:

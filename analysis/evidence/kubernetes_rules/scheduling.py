@@ -130,6 +130,33 @@ def _refused(view: View, versions: list[Object]) -> Iterator[Sign]:
         yield Sign(onset, f"its pods cannot be made: {short(message, 160)}", kubectl("describe", found), about=root)
 
 
+def _used_up(view: View, versions: list[Object]) -> Iterator[Sign]:
+    """A quota that is spent, where a workload of its namespace lacks pods and no event tells why."""
+    lacking = [
+        found
+        for found in view.end.of("Deployment", "StatefulSet")
+        if found.namespace == versions[0].namespace
+        and int(found.spec.get("replicas") or 0) > int(found.status.get("readyReplicas") or 0)
+    ]
+    for run, told in runs(versions, _exhausted):
+        for one in lacking:
+            text = f"is used up ({told}), and {one.kind} {one.name} lacks pods"
+            services, until = tuple(view.join.services(one)), over(view, run)
+            yield Sign(run[0].valid_from_ns, text, kubectl("describe", run[0]), services=services, until_ns=until)
+
+
+def _exhausted(quota: Object) -> str | None:
+    """Return which resource of a quota is used up, with its figures."""
+    hard, used = (quota.status.get(side) or {} for side in ("hard", "used"))
+    for name in sorted(hard):
+        most, now = str(hard[name]), str(used.get(name, "0"))
+        # Amounts of one resource are written in one unit, or are plain numbers.
+        full = float(now) >= float(most) if most.isdigit() and now.isdigit() else now == most
+        if full and most != "0":
+            return f"{name}: {now} of {most}"
+    return None
+
+
 def _ordered(view: View, versions: list[Object]) -> Iterator[Sign]:
     """A StatefulSet starts its pods one after another: one that is not ready keeps the later ones waiting."""
     found = view.end.objects.get(versions[-1].uid)
@@ -165,6 +192,7 @@ def _cordoned(view: View, versions: list[Object]) -> Iterator[Sign]:
 SCHEDULING: Final = (
     Rule("unschedulable", ("Pod",), 6.0, "pod", _unschedulable),
     Rule("pods refused", tuple(k for k in WORKLOADS if k != "CronJob"), 6.0, "object", _refused),
+    Rule("quota used up", ("ResourceQuota",), 4.0, "object", _used_up),
     Rule("waiting in order", ("StatefulSet",), 4.0, "pod", _ordered),
     Rule("taint", ("Node",), 4.0, "node", _cordoned),
 )

@@ -98,11 +98,13 @@ def _schedule(view: View, versions: list[Object]) -> Iterator[Sign]:
             yield Sign(told[0].first_ns, f"missed its time: {short(told[-1].message, 160)}", kubectl("describe", last))
     period_s = _period_s(str(last.spec.get("schedule") or ""))
     ran = to_ns(last.status.get("lastScheduleTime"))
-    if period_s and ran is not None and not last.spec.get("suspend") and last.valid_to_ns > view.end_ns:
+    due = to_ns(last.status.get("nextScheduleTime"))  # kube-state-metrics reckons it
+    if due is None and period_s and ran is not None:
         due = ran + period_s * SECOND_NS
+    if due is not None and not last.spec.get("suspend") and last.valid_to_ns > view.end_ns:
         # What was collected last tells how far the objects are known; silence after it is no missed schedule.
         known_ns = min(view.history.collected_ns, view.end_ns)
-        if known_ns - due > (period_s + _SCHEDULE_SLACK_S) * SECOND_NS:
+        if known_ns - due > ((period_s or 0) + _SCHEDULE_SLACK_S) * SECOND_NS:
             yield Sign(due, "was due and did not start", kubectl("describe", last), group="due")
 
 

@@ -92,8 +92,8 @@ def _record(tables: dict[str, pa.Table], namespace: str, window: Window, folder:
     inside = pc.and_(pc.greater_equal(start, window.start_ns), pc.less(start, window.end_ns))
     kept = {
         "spans": tables["spans"].filter(inside),
-        "objects": tables["objects"].filter(pc.or_(pc.or_(in_it, named), shared)),
-        "events": tables["events"].filter(pc.or_(pc.is_null(told), pc.equal(told, namespace))),
+        "objects": tables["objects"].filter(pc.or_kleene(pc.or_kleene(in_it, named), shared)),
+        "events": tables["events"].filter(pc.or_kleene(pc.is_null(told), pc.equal(told, namespace))),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for signal, table in kept.items():
