@@ -42,6 +42,11 @@ class Object:
         """What it asks for or holds (`hypocenter.tracer.kubernetes.content`)."""
         return orjson.loads(self._spec) if self._spec else {}
 
+    @property
+    def text(self) -> str:
+        """What it asks for, as JSON text."""
+        return self._spec or ""
+
     @cached_property
     def status(self) -> dict[str, Any]:
         """Its status, with ``metadata``."""

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from kubernetes_edits import CART, NAME, POD, SPEAKERS, Cause, Edit, add, both, found, spec_of, status_of
 from kubernetes_objects import Manifest, at, condition, container, event, manifest, pod, replica_set, stamp
 from kubernetes_shop import Snapshot, changed, history, shop
 
-from hypocenter.analysis.evidence.kubernetes_causes import Finding, causes
-from hypocenter.graph.kubernetes_services import Speakers
-
-CART, POD = "Deployment/cart", "Pod/cart-7d4b9c6f5d-x2x9z"
-SPEAKERS = Speakers({}, {}, frozenset({"web", "cart", "report"}))
-Edit = Callable[[Snapshot], Any]
-
-
-def found(
-    edit: Edit, *events: Manifest, before: Edit | None = None, calls: tuple[tuple[str, str], ...] = ()
-) -> list[Finding]:
-    """Return the findings on a shop that is edited at second 100."""
-    quiet = changed(shop(), before) if before else shop()
-    problems: list[str] = []
-    steps = [(0.0, quiet), (100.0, changed(quiet, edit))]
-    told = causes(history(steps, events), SPEAKERS, calls, heard_ns=at(200), problems=problems)
-    assert problems == []
-    return told
+from hypocenter.analysis.evidence.kubernetes_causes import causes
 
 
 def waiting(reason: str, message: str = "") -> list[Manifest]:
@@ -40,26 +22,6 @@ def ended(code: int, reason: str, seconds: float) -> list[Manifest]:
     last = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": stamp(seconds)}}
     back_off = {"waiting": {"reason": "CrashLoopBackOff"}}
     return [{"name": "app", "ready": False, "restartCount": 4, "state": back_off, "lastState": last}]
-
-
-def status_of(key: str, **parts: Any) -> Edit:
-    return lambda objects: objects[key]["status"].update(parts)
-
-
-def spec_of(key: str, **parts: Any) -> Edit:
-    return lambda objects: objects[key]["spec"].update(parts)
-
-
-def add(one: Manifest) -> Edit:
-    return lambda objects: objects.update({f"{one['kind']}/{one['metadata']['name']}": one})
-
-
-def both(*edits: Edit) -> Edit:
-    def edit(objects: Snapshot) -> None:
-        for each in edits:
-            each(objects)
-
-    return edit
 
 
 def limited(objects: Snapshot) -> None:
@@ -112,25 +74,6 @@ DENY = {"podSelector": {"matchLabels": {"app": "cart"}}, "policyTypes": ["Ingres
 LATE = "ProgressDeadlineExceeded"
 
 
-@dataclass(frozen=True)
-class Cause:
-    """What is done, and the finding that must come first."""
-
-    name: str
-    edit: Edit
-    rule: str
-    entity: str
-    kind: str
-    onset: float
-    text: str
-    command: str
-    services: tuple[str, ...] = ("cart",)
-    events: tuple[Manifest, ...] = ()
-    before: Edit | None = None
-    calls: tuple[tuple[str, str], ...] = field(default=())
-
-
-NAME = "cart-7d4b9c6f5d-x2x9z"
 DESCRIBE = f"kubectl -n shop describe pod {NAME}"
 NEW = "kubectl -n shop describe pod cart-new"
 CAUSES = [

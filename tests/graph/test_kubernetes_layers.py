@@ -193,6 +193,16 @@ def test_objects_bear_on_the_services_of_the_pods_that_depend_on_them() -> None:
     assert bearing["ResourceQuota/shop/limits"] == bearing["Namespace/shop"] == ["cart", "web"]
 
 
+def test_pod_bears_on_every_service_that_its_containers_speak_as() -> None:
+    """They share its address and its volumes: what hits the pod hits all of them."""
+    of_pod = [("k8s.pod.uid", '"uid-pod-cart-7d4b9c6f5d-x2x9z"')]
+    telemetry = spans({"service": "cart", "resource": of_pod}, {"service": "cart-proxy", "resource": of_pod})
+    found = cluster()
+    join = ServiceJoin(found, Speakers.of(telemetry))
+    for key in (CART, "Node/node-2", "PersistentVolumeClaim/shop/cart-data", "Service/shop/cart"):
+        assert join.services(found.by_key[key]) == ["cart", "cart-proxy"]
+
+
 def test_workload_without_pods_is_known_by_its_template() -> None:
     objects = changed(shop(), lambda o: o.pop("Pod/cart-7d4b9c6f5d-x2x9z"))
     found = cluster(objects)

@@ -142,6 +142,37 @@ def test_lost_history_is_made_up_by_listing_again(cluster: Cluster, tmp_path: Pa
         until(lambda: sink.now("ConfigMap") == expected)
 
 
+def test_bookmark_carries_a_quiet_watch_past_what_the_server_forgets(cluster: Cluster, tmp_path: Path) -> None:
+    sink = Memory()
+
+    def resumes_from() -> str:
+        cluster.break_watches()
+        return [query["resourceVersion"] for _, query, _ in cluster.requests if "watch" in query][-1]
+
+    with (
+        serving(cluster, tmp_path) as kubeconfig,
+        collecting({"kubeconfig": kubeconfig, "kinds": ["ConfigMap"]}, sink) as made,
+    ):
+        until(lambda: cluster.watched("configmaps") == 1)
+        cluster.put("pods", pod("another"))  # of a kind that this watch never hears of
+        until(lambda: resumes_from() == str(cluster.version))
+        cluster.forget()
+        cluster.put("configmaps", config_map("c1", "1"))
+        until(lambda: sink.now("ConfigMap").get("c1") == {"x": "1"})
+        assert made.watches[0].lists == 1
+
+
+def test_kind_is_read_soon_after_it_was_allowed(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.denied.add("configmaps")
+    sink = Memory()
+    with serving(cluster, tmp_path) as kubeconfig, collecting({"kubeconfig": kubeconfig, "kinds": ["ConfigMap"]}, sink):
+        cluster.denied.clear()
+        until(lambda: len(sink.now("ConfigMap")) == 5)
+    batch = concat(sink.batches)
+    assert [row["reason"] for row in sink.rows("events")] == [DENIED, LISTED]
+    assert dict(order(batch.table("objects"), batch.table("events")).denied or {}) == {}
+
+
 def test_objects_deleted_while_nobody_watched_are_gone_after_a_restart(cluster: Cluster, tmp_path: Path) -> None:
     sink = Memory()
     with serving(cluster, tmp_path) as kubeconfig:

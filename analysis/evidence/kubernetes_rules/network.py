@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -126,12 +127,17 @@ def _broken_reference(view: View, versions: list[Object]) -> Iterator[Sign]:
             else:
                 text = f"{where} {kind} {edge.target.rpartition('/')[2]}, which does not exist"
                 yield Sign(onset, text, command, group=edge.target, services=_cut_off(view, found, onset))
-        elif kind == "Service" and (port := edge.detail.rpartition(" :")[2]):
-            offered = {str(p.get(name)) for p in target.spec.get("ports") or () for name in ("name", "port")}
-            if port not in offered:
-                since, known = max(onset, target.valid_from_ns), ", ".join(sorted(offered - {"None"}))
-                text = f"sends to port {port} of Service {target.name}, which offers {known}"
-                yield Sign(since, text, kubectl("describe", found), group=edge.target)
+        elif kind == "Service" and (port := edge.detail.rpartition(" :")[2]) not in {"", *_offered(target)}:
+            yield _wrong_port(view, versions, target, port, onset)
+
+
+def _wrong_port(view: View, versions: list[Object], service: Object, port: str, onset: int) -> Sign:
+    """Tell since when a route asks for a port and its Service does not offer it."""
+    named = re.compile(rf'[":]{re.escape(port)}["}},]')
+    asked = _since(versions, lambda one: named.search(one.text))
+    lacking = _since(view.history.versions[service.uid], lambda one: port not in _offered(one))
+    text = f"sends to port {port} of Service {service.name}, which offers {', '.join(sorted(_offered(service)))}"
+    return Sign(max(onset, asked, lacking), text, kubectl("describe", versions[-1]), group=f"{service.key}:{port}")
 
 
 def _cut_off(view: View, found: Object, onset: int) -> tuple[str, ...]:
@@ -141,15 +147,21 @@ def _cut_off(view: View, found: Object, onset: int) -> tuple[str, ...]:
     return view.with_callers(led)
 
 
+def _offered(service: Object) -> set[str]:
+    """Return the names and numbers of a Service's ports."""
+    return {str(p[part]) for p in service.spec.get("ports") or () for part in ("name", "port") if p.get(part)}
+
+
 def _began(versions: list[Object], target: str) -> int:
     """Return since when an object names another without a break."""
     name = target.rpartition("/")[2]
-    began = versions[-1].valid_from_ns
-    for version in reversed(versions):
-        if f'"{name}"' not in (version._spec or ""):
-            break
-        began = version.valid_from_ns
-    return began
+    return _since(versions, lambda one: f'"{name}"' in one.text)
+
+
+def _since(versions: list[Object], holds: Callable[[Object], Any]) -> int:
+    """Return since when something holds that holds of the last version."""
+    *_, (run, _) = [([versions[-1]], True), *runs(versions, holds)]
+    return run[0].valid_from_ns
 
 
 def _expired(view: View, versions: list[Object]) -> Iterator[Sign]:

@@ -126,7 +126,9 @@ def _period_s(schedule: str) -> int | None:
 
 def _autoscaler(view: View, versions: list[Object]) -> Iterator[Sign]:
     def at_most(found: Object) -> dict[str, Any] | None:
-        limited = _condition("ScalingLimited", "True", "TooManyReplicas")(found)
+        limited = _condition("ScalingLimited", "True")(found)
+        if limited and limited.get("reason", "TooManyReplicas") != "TooManyReplicas":  # metrics tell no reason
+            return None
         most = int(found.spec.get("maxReplicas") or 0)
         return limited if limited and int(found.status.get("currentReplicas") or 0) >= most else None
 
