@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import orjson
@@ -19,7 +20,9 @@ from hypocenter.graph.kubernetes_services import ServiceJoin, Speakers
 from hypocenter.tracer.batch import Batch, concat
 from hypocenter.tracer.detect import decode
 from hypocenter.tracer.kubernetes.state_metrics import to_objects
+from hypocenter.tracer.kubernetes.state_series import SERIES
 from hypocenter.tracer.kubernetes.versions import order
+from hypocenter.tracer.pull.discovery import useful
 from hypocenter.tracer.source import Source, decompressed
 
 POD = 'namespace="shop",pod="cart-7d4b9c6f5d-x2x9z",uid="u1"'
@@ -157,6 +160,11 @@ def test_each_row_of_the_table_of_causes_is_told_by_series_alone(
     told = next(f for f in found if (f.rule, f.entity) == (rule, entity))
     assert at(30) <= told.onset_ns <= at(120)
     assert told.command.startswith("kubectl ")
+
+
+def test_series_that_are_looked_at_are_pulled() -> None:
+    dear = re.compile(r"kube_\w+_(labels|created)|kube_service_spec_type")  # one for each object, and told elsewhere
+    assert set(SERIES) - set(useful(SERIES)) == {name for name in SERIES if dear.fullmatch(name)}
 
 
 def test_healthy_series_give_no_finding() -> None:

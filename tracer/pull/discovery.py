@@ -17,7 +17,7 @@ FAMILIES: Final[dict[str, str]] = {
     r"|fs_(reads|writes|usage|limit)|oom_events|spec_|threads|sockets|file_descriptors|start_time)"
     r"|kubelet_(volume_stats|running|pleg|node_name|runtime_operations)",
     "platform": r"kube_(pod|deployment|replicaset|statefulset|daemonset|job|cronjob|node|service_info|endpoint"
-    r"|endpointslice|ingress|persistentvolumeclaim|persistentvolume_status|horizontalpodautoscaler|resourcequota"
+    r"|endpointslice|ingress|persistentvolumeclaim|persistentvolume_status|storageclass|horizontalpodautoscaler|resourcequota"
     r"|configmap|secret_metadata|namespace_status)",
     "nodes": r"node_(cpu|load|memory_(Mem|Cached|Buffers|Swap)|vmstat_(oom|pg|psw)|disk|filesystem_(avail|size|free"
     r"|files)|network_(receive|transmit)|netstat_Tcp|nf_conntrack|sockstat_(TCP|sockets)|pressure|filefd|procs"
