@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +15,13 @@ import psutil
 import pytest
 from control_plane import ControlPlane
 from watching import Watching, watching
-from workloads import deployment, named, pods
+from workloads import deployment, kind_definition, named, pods
 
-from hypocenter.tracer.kubernetes.kinds import KINDS
+from hypocenter.graph.kubernetes import History
+from hypocenter.tracer.kubernetes.kinds import CLUSTER_WIDE, KINDS, Kind
+from hypocenter.tracer.window import Window
 
+ROUTES = (("HTTPRoute", "shop"), ("GRPCRoute", "ledger"))
 CANARY = "c4nary-of-a-secret"
 
 
@@ -51,6 +54,46 @@ def test_a_kind_that_may_not_be_read_is_told_and_the_rest_goes_on(
         assert watch.source.states()["secrets"].startswith("denied: ")
         assert watch.source.states()["pods"] == "watching"
         plane.wait(lambda: "Secret" in (watch.versions().denied or {}), "the refusal in the store")
+
+
+@pytest.fixture
+def gateway_api(plane: ControlPlane) -> Iterator[list[Kind]]:
+    """Install the kinds of the Gateway API that are watched, and yield them."""
+    kinds = [kind for kind in KINDS if kind.optional]
+    approved = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}
+    scopes = {True: "Cluster", False: "Namespaced"}
+    made = [
+        kind_definition(k.version.partition("/")[0], k.name, k.plural, scopes[k.name in CLUSTER_WIDE], **approved)
+        for k in kinds
+    ]
+    plane.apply(*made)
+    names = [definition["metadata"]["name"] for definition in made]
+    plane.kubectl("wait", "--for=condition=Established", "crd", *names)
+    yield kinds
+    plane.kubectl("delete", "crd", *names, "--wait=false")
+
+
+def test_the_gateway_api_is_watched_where_it_is_installed(
+    plane: ControlPlane, namespace: str, token: str, gateway_api: list[Kind], tmp_path: Path
+) -> None:
+    api = gateway_api[0].version
+    rules = [{"backendRefs": [{"name": "web", "port": 80}]}]
+    route = {"parentRefs": [{"name": "edge"}], "hostnames": ["shop.example"], "rules": rules}
+    with watching(plane, tmp_path, token, kinds=[kind.name for kind in gateway_api]) as watch:
+        plane.wait(lambda: set(watch.source.states().values()) == {"watching"}, lambda: str(watch.source.states()))
+        plane.apply(
+            named(api, "GatewayClass", "mesh", spec={"controllerName": "example.org/mesh"}),
+            named(api, "Gateway", "edge", namespace, spec={"gatewayClassName": "mesh"}),
+            named(api, "HTTPRoute", "shop", namespace, spec=route),
+            named(api, "GRPCRoute", "ledger", namespace, spec=route),
+        )
+        plane.wait(lambda: watch.current("GRPCRoute", namespace), "the last of them")
+        cluster = History.read(watch.store, Window(0, 2**62)).at(time.time_ns())
+    assert {(e.source, e.target, e.layer) for e in cluster.edges} == {
+        (f"Gateway/{namespace}/edge", "GatewayClass/mesh", "references"),
+        *((f"Gateway/{namespace}/edge", f"{kind}/{namespace}/{name}", "routing") for kind, name in ROUTES),
+        *((f"{kind}/{namespace}/{name}", f"Service/{namespace}/web", "routing") for kind, name in ROUTES),
+    }
 
 
 def update(plane: ControlPlane, namespace: str, names: list[str], rounds: int, stop: Callable[[], bool]) -> int:

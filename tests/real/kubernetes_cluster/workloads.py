@@ -15,6 +15,25 @@ def named(api: str, kind: str, name: str, namespace: str | None = None, **conten
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
 
 
+def kind_definition(group: str, kind: str, plural: str, scope: str = "Namespaced", **approved: str) -> Object:
+    """Return the definition of a kind whose ``spec`` may hold anything, as an operator brings it in full."""
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": free}}}
+    found = named(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        f"{plural}.{group}",
+        spec={
+            "group": group,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    )
+    found["metadata"]["annotations"] = approved
+    return found
+
+
 def node(name: str, labels: dict[str, str] | None = None, played_by: str = "fake") -> Object:
     """Return a node that kwok plays (`ControlPlane.start_kubelets`)."""
     resources = {"cpu": "8", "memory": "32Gi", "pods": "500"}
