@@ -90,11 +90,12 @@ def read_versions(store: Store, window: Window) -> Versions:
 def rows_around(store: Store, window: Window) -> pa.Table:
     """Return the rows as collected of which `order` makes what was valid in a window, the last before it included."""
     table = store.read("objects", Window(0, window.end_ns))
-    table = table.sort_by([("uid", "ascending"), ("valid_from_ns", "ascending")])
     uid = table["uid"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    is_early = table["valid_from_ns"].to_numpy() < window.start_ns
-    is_replaced = np.r_[(uid[1:] == uid[:-1]) & is_early[1:], False] if len(uid) else is_early
-    return table.filter(pa.array(~is_replaced))
+    start = table["valid_from_ns"].to_numpy()
+    by_object = np.lexsort((start, uid))
+    uid, is_early = uid[by_object], start[by_object] < window.start_ns
+    is_replaced = np.r_[(uid[1:] == uid[:-1]) & is_early[1:], np.zeros(min(len(uid), 1), bool)]
+    return table.take(pa.array(by_object[~is_replaced]))
 
 
 def marks_before(store: Store, time_ns: int) -> pa.Table:
