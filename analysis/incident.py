@@ -59,7 +59,7 @@ def case_of(
     """
     held = store.bounds()
     if held is None:
-        raise CaseError(f"{store.path}: the store is empty; fill it with: hypocenter ingest PATH --store {store.path}")
+        raise CaseError(f"{store}: the store is empty; fill it with: hypocenter ingest PATH --store {store}")
     if at_ns is not None and window is not None and not window.start_ns <= at_ns < window.end_ns:
         raise CaseError(f"the alert's time lies outside the window {window}")
     for name, asked in (("the window", window), ("the baseline", baseline)):

@@ -63,7 +63,10 @@ def find_symptom(rollups: Rollups, window: Window) -> Felt | None:
     for (service, operation), rows in table.groupby(["service", "operation"], sort=True):
         column = ((rows.time_ns.to_numpy() - window.start_ns) // (STEP_NS * width)).clip(0, n - 1)
         sums = _sums(rows, column, n)
-        for signal, sigmas, text in (_slower(sums), _failing(sums), _silent(sums)):
+        if sums["calls"][-1] < 2 * _FEWEST_CALLS:  # no stretch leaves enough outside
+            continue
+        failing = [_failing(sums)] if sums["errors"][-1] else []
+        for signal, sigmas, text in (_slower(sums), *failing, _silent(sums)):
             row, end = divmod(int(np.argmax(sigmas)), sigmas.shape[1])
             at = (row, end)
             if sigmas[at] >= _LEAST_SIGMAS[signal]:

@@ -36,8 +36,9 @@ def settings(memory: str = "512m") -> dict[str, str]:
 class Cluster:
     """``url`` is what drivers name; ``folder`` holds each process's log."""
 
-    def __init__(self, processes: Processes, folder: Path, workers: int) -> None:
+    def __init__(self, processes: Processes, folder: Path, workers: int, memory: str) -> None:
         self._processes, self._folder, self._running = processes, folder, dict[str, int]()
+        self._memory = memory
         port, self._web_port = _free_port(), _free_port()
         self.url, self.workers = f"spark://127.0.0.1:{port}", tuple(f"worker-{number}" for number in range(workers))
         self._start("master", "master.Master", "--port", str(port), "--webui-port", str(self._web_port))
@@ -48,7 +49,7 @@ class Cluster:
     def start_worker(self, name: str) -> None:
         """Start a worker of one core."""
         work = ("--work-dir", str(self._folder / name), "--webui-port", "0")
-        self._start(name, "worker.Worker", "--cores", "1", "--memory", "1100M", *work, self.url)
+        self._start(name, "worker.Worker", "--cores", "1", "--memory", self._memory, *work, self.url)
 
     def kill_worker(self, name: str) -> None:
         """End a worker and its executors at once, as a machine that goes away."""
@@ -85,11 +86,11 @@ class Cluster:
 
 
 @contextmanager
-def running(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """Yield a running cluster; all its processes end with it."""
+def running(folder: Path, workers: int = 2, memory: str = "1g") -> Iterator[Cluster]:
+    """Yield a running cluster whose workers have so much memory for executors; all its processes end with it."""
     processes = Processes(folder)
     try:
-        yield Cluster(processes, folder, workers)
+        yield Cluster(processes, folder, workers, memory)
     finally:
         processes.stop_all()
 

@@ -91,7 +91,7 @@ def refresh(store: Store) -> None:
     if bounds is None:
         return
     first = _name(Window(bounds.start_ns // HOUR_NS * HOUR_NS, bounds.end_ns))
-    for older in store.path.glob(f"{_FOLDER}*/*"):
+    for older in store.path.glob(f"{_FOLDER}*/*") if store.filesystem is None else ():
         if older.name < first:
             shutil.rmtree(older, ignore_errors=True)
     # One clock that is ahead must not move the hours that are asked for.

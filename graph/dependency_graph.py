@@ -92,7 +92,7 @@ class DependencyGraph:
 
         window = window or store.bounds("spans") or store.bounds("points")
         if window is None:
-            raise GraphError(f"{store.path} holds no spans; add some with: hypocenter ingest PATH --store {store.path}")
+            raise GraphError(f"{store} holds no spans; add some with: hypocenter ingest PATH --store {store}")
         whole = Window(window.start_ns // STEP_NS * STEP_NS, -(-window.end_ns // STEP_NS) * STEP_NS)
         if by != "service":
             return cls.of(read_finer(store, whole, by), whole)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +22,8 @@ from .slices import roll_up_segments
 Task = TypeVar("Task")
 Found = TypeVar("Found")
 ENGINES = ("duckdb", "spark")
+# Fewer are not worth the seconds that a process takes to start.
+_TASKS_A_PROCESS = 2
 
 
 class Engine(Protocol):
@@ -44,10 +49,13 @@ class Engine(Protocol):
 
 
 class DuckDB:
-    """This process: DuckDB and threads, in bounded memory."""
+    """This machine: DuckDB and threads of this process, in bounded memory; many tasks in ``processes``, if more than 1.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    A program that asks for processes must guard its start (``if __name__ == "__main__"``), since they import it.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, processes: int = 1) -> None:
+        self._connection, self._processes = connection, processes
 
     def run(self, name: str, tables: Mapping[str, Any]) -> pa.Table:
         """Return the result of a named query."""
@@ -58,18 +66,26 @@ class DuckDB:
         return roll_up_segments(paths, window, sample=sample)
 
     def each(self, function: Callable[[Task], Found], tasks: Sequence[Task]) -> Iterator[Found]:
-        """Yield the results one after the other."""
-        return map(function, tasks)
+        """Yield the results one after the other; SourceError when a process was killed."""
+        wanted = min(self._processes, len(tasks) // _TASKS_A_PROCESS)
+        if wanted < 2:
+            yield from map(function, tasks)
+            return
+        try:
+            with ProcessPoolExecutor(wanted, multiprocessing.get_context("spawn")) as pool:
+                yield from pool.map(function, tasks)
+        except BrokenProcessPool as error:
+            raise SourceError(f"a process ended in the middle, for want of memory perhaps: {error}") from error
 
 
 @contextmanager
-def duckdb_engine() -> Iterator[Engine]:
+def duckdb_engine(processes: int = 1) -> Iterator[Engine]:
     """Yield the engine of this machine."""
     with connect() as connection:
-        yield DuckDB(connection)
+        yield DuckDB(connection, processes)
 
 
-def open_engine(name: str = "duckdb", master: str | None = None) -> AbstractContextManager[Engine]:
+def open_engine(name: str = "duckdb", master: str | None = None, processes: int = 1) -> AbstractContextManager[Engine]:
     """Return an engine by name (`ENGINES`), to be entered; what it started ends on leaving.
 
     Parameters
@@ -77,6 +93,8 @@ def open_engine(name: str = "duckdb", master: str | None = None) -> AbstractCont
     master
         The cluster's URL, for Spark only: ``spark://host:7077``, ``k8s://...``, ``local[4]``; None is what Spark's own
         configuration says.
+    processes
+        How many do tasks on this machine (`DuckDB`); on a cluster its workers do.
 
     Raises
     ------
@@ -88,7 +106,7 @@ def open_engine(name: str = "duckdb", master: str | None = None) -> AbstractCont
     if name == "duckdb":
         if master is not None:
             raise ValueError("a master is for the engine spark; leave it out, or ask for spark")
-        return duckdb_engine()
+        return duckdb_engine(processes)
     if name != "spark":
         raise ValueError(f"expected one of {', '.join(ENGINES)}, not {name!r}")
     try:

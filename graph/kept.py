@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Collection
@@ -48,7 +49,8 @@ class Kept:
     def write(self, rollups: Rollups) -> None:
         """Publish both steps and remove what they replace; storage that may only be read keeps none."""
         if self.filesystem is not None:
-            _put(rollups, self.filesystem, str(self.folder))
+            with contextlib.suppress(OSError):
+                _put(rollups, self.filesystem, str(self.folder))
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)

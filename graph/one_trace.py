@@ -48,7 +48,7 @@ def read_trace(store: Store, given: str) -> pa.Table:
         exact = [trace for trace in traces if wanted in trace]
     matching = exact or [trace for trace in traces if any(_begins(each, wanted) for each in trace)]
     if not matching:
-        raise SourceError(f"{store.path}: no trace begins with {wanted!r}")
+        raise SourceError(f"{store}: no trace begins with {wanted!r}")
     if len(matching) > 1:
         named = ", ".join(max(trace, key=len) for trace in matching[:_NAMED])
         more = f" and {len(matching) - _NAMED:,} more" if len(matching) > _NAMED else ""

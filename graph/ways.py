@@ -40,7 +40,7 @@ def ways(store: Store, window: Window, node: str) -> pd.DataFrame:
     parts = [_ways(spans, part, node) for part, spans in hours(store, window)]
     found = pd.concat(parts) if parts else pd.DataFrame({"way": [], "calls": [], "errors": []})
     if found.empty:
-        raise GraphError(f"no call to {node!r} in {window}; hypocenter graph --store {store.path} names the nodes")
+        raise GraphError(f"no call to {node!r} in {window}; hypocenter graph --store {store} names the nodes")
     found = found.groupby("way", as_index=False)[["calls", "errors"]].sum()
     found["hops"] = found["way"].str.count(_ARROW)
     found["share"] = found["calls"] / found["calls"].sum()

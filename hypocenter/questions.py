@@ -138,7 +138,7 @@ def metrics(
         chosen = chosen[chosen.service == service]
     if chosen.empty:
         held = ", ".join(sorted(listing.name.unique())[:10]) or "no series"
-        raise SourceError(f"{store.path}: no series matches; it holds {held} ...")
+        raise SourceError(f"{store}: no series matches; it holds {held} ...")
     if len(chosen) > _MOST_SERIES:
         raise SourceError(
             f"{len(chosen):,} series match, {_MOST_SERIES:,} are shown at most; name metrics or a service"
@@ -195,13 +195,13 @@ def cluster_history(store: Store, at_ns: int | None = None) -> tuple[History, in
     """
     held = store.bounds("objects") or store.bounds("points")
     if held is None:
-        how = f"hypocenter ingest objects.json --store {store.path}, or hypocenter collect --kubernetes"
-        raise SourceError(f"{store.path}: holds no Kubernetes objects; add some with: {how}")
+        how = f"hypocenter ingest objects.json --store {store}, or hypocenter collect --kubernetes"
+        raise SourceError(f"{store}: holds no Kubernetes objects; add some with: {how}")
     ends = [held.end_ns, *(bound.end_ns for bound in [store.bounds("events")] if bound is not None)]
     at_ns = max(ends) - 1 if at_ns is None else at_ns
     history = History.read(store, Window(max(at_ns - HOUR_NS, 0), at_ns + 1))
     if not history.versions:
-        raise SourceError(f"{store.path}: holds no Kubernetes objects of that time; what it holds ends at {held}")
+        raise SourceError(f"{store}: holds no Kubernetes objects of that time; what it holds ends at {held}")
     return history, at_ns
 
 

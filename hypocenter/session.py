@@ -175,7 +175,7 @@ class Session:
         held = self.store.bounds("spans")
         if held is None or held.end_ns <= window.start_ns or window.end_ns <= held.start_ns:
             what = "no spans at all" if held is None else f"spans of {held}; say since and until within it"
-            raise SourceError(f"{self.store.path}: no spans in {window}; the store holds {what}")
+            raise SourceError(f"{self.store}: no spans in {window}; the store holds {what}")
         return DependencyGraph.read(self.store, window)
 
     def diff(self, before: Period, after: Period) -> GraphDiff:
@@ -258,7 +258,7 @@ class Session:
         found = self.spans(since, until, service=service, operation=operation)
         if not len(found):
             who = service or "any service"
-            raise SourceError(f"{self.store.path}: no span of {who} in this window; session.services() names all")
+            raise SourceError(f"{self.store}: no span of {who} in this window; session.services() names all")
         return Latency(found)
 
     def metrics(
@@ -409,9 +409,7 @@ class Session:
     def _bounds(self) -> Window:
         window = self.store.bounds()
         if window is None:
-            raise SourceError(
-                f"{self.store.path}: the store is empty; fill it with: hypocenter ingest PATH --store DIR"
-            )
+            raise SourceError(f"{self.store}: the store is empty; fill it with: hypocenter ingest PATH --store DIR")
         return window
 
     def _alerted(self, at: Moment | None) -> str | None:
@@ -430,7 +428,7 @@ class Session:
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{count:,} {signal}" for signal, count in self._rows().items() if count) or "empty"
-        return f"<hypocenter store {self.store.path}: {rows}; {self.window or 'no time'}>"
+        return f"<hypocenter store {self.store}: {rows}; {self.window or 'no time'}>"
 
     def _repr_html_(self) -> str:
         from html import escape

@@ -45,6 +45,7 @@ class AlertsTask:
     """Some alerts to rank, as any worker that sees the store can do it; ``key`` names their results."""
 
     store: str
+    sample: int
     alerts: tuple[Alert, ...]
     ranker: str
     key: str
@@ -88,7 +89,7 @@ def rank_alerts(
     groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
     try:
         parts.mkdir(parents=True, exist_ok=True)
-        every = [AlertsTask(store.place, one, ranker, _key(store, one, ranker)) for one in groups]
+        every = [AlertsTask(store.place, store.sample, one, ranker, _key(store, one, ranker)) for one in groups]
         tasks = [task for task in every if not (parts / task.key).is_dir()]
         for at, (task, files) in enumerate(zip(tasks, engine.each(_ranked, tasks), strict=True), 1):
             publish(files, parts / task.key)
@@ -106,11 +107,13 @@ def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
     reach = Window(alerts[0].at_ns - EARLIEST_NS - BASELINE_NS, alerts[-1].at_ns + max(1, LATEST_NS + INCIDENT_NS))
     names = sorted(f"{s}/{segment.name}" for s in SIGNALS for segment in store.segments(s, reach))
     asked = [f"{alert.at_ns} {alert.service}" for alert in alerts]
-    return hashlib.sha256("\n".join([__version__, ranker, *asked, *names]).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        "\n".join([__version__, ranker, f"one in {store.sample}", *asked, *names]).encode()
+    ).hexdigest()[:32]
 
 
 def _ranked(task: AlertsTask) -> Files:
-    store, rows = store_at(task.store), {name: list[dict[str, Any]]() for name in _NAMES}
+    store, rows = store_at(task.store, sample=task.sample), {name: list[dict[str, Any]]() for name in _NAMES}
     for alert in task.alerts:
         incident, found = _rank(store, alert, task.ranker)
         rows["incidents"].append(incident)

@@ -72,7 +72,7 @@ def run(
     """
     held = store.bounds("spans")
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
-        raise SourceError(f"{store.path}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
+        raise SourceError(f"{store}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
     parts = out / "hours"
     try:

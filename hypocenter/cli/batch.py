@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .places import StorePlace
 from .rank import FOUND, RankerName
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def batch(
-    store: Annotated[str, typer.Option(help="The store's folder, or s3://bucket/prefix.")],
+    store: StorePlace,
     out: Annotated[str, typer.Option(help="The folder of the results, or s3://bucket/prefix; made when it is absent.")],
     since: Annotated[str | None, typer.Option(help="RFC 3339, epoch or relative (-24h); default: all data.")] = None,
     until: Annotated[str | None, typer.Option(help="The end; by default the end of the data.")] = None,
@@ -77,7 +79,7 @@ def _engine(name: str, master: str | None) -> AbstractContextManager[Engine]:
     from ..graph.engine import open_engine
 
     try:
-        return open_engine(name, master)
+        return open_engine(name, master, processes=os.cpu_count() or 1)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--engine/--master") from error
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .places import HELP
+
 if TYPE_CHECKING:
     from ..graph.live import LiveMetrics
     from ..tracer.collect.config import Settings
@@ -22,7 +24,7 @@ def collect(
     config: Annotated[
         Path | None, typer.Option(help="YAML settings, see docs/howto/collect.md; flags go over it.", dir_okay=False)
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="The store's folder; made when it is absent.")] = None,
+    store: Annotated[str | None, typer.Option(help=f"{HELP} Made when it is absent.")] = None,
     otlp_grpc: Annotated[
         str | None, typer.Option(help="HOST:PORT for OTLP/gRPC, or off.", show_default="127.0.0.1:4317")
     ] = None,
@@ -62,7 +64,7 @@ def collect(
     for noisy in ("uvicorn", "apscheduler"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     given: dict[str, Any] = {}
-    _put(given, "store", None if store is None else str(store))
+    _put(given, "store", store)
     _put(given, "admin", admin)
     _put(given.setdefault("otlp", {}), "grpc", otlp_grpc)
     _put(given["otlp"], "http", otlp_http)

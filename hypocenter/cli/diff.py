@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .places import StorePlace
 
 if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def diff(
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     before: Annotated[
         str | None, typer.Option(help="The window to compare with: START/END (RFC 3339, epoch, or -2h).")
     ] = None,
@@ -23,27 +24,27 @@ def diff(
         str | None, typer.Option(help="A service: compare before and after its last version appeared.")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Another store for the window of --before; by default the same.")
+        str | None, typer.Option(help="Another store for the window of --before; by default the same.")
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when something changed.")] = False,
 ) -> None:
     """Name the calls and versions that appeared or vanished, and calls that changed in rate, errors or duration."""
     from ..graph.dependency_graph import DependencyGraph
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from .graph import printable, say_if_empty, window_of
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     graphs = []
     if rollout is not None and before is None and after is None and against is None:
-        graphs = list(_around_rollout(Store(store), rollout))
+        graphs = list(_around_rollout(store_at(store), rollout))
     elif rollout is not None or before is None or after is None:
         raise typer.BadParameter("give --before and --after, or --rollout alone", param_hint="--before")
     for path, text, flag in ((against or store, before, "--before"), (store, after, "--after")):
         if text is None:
             continue
-        opened = Store(path)
+        opened = store_at(path)
         start, slash, end = text.partition("/")
         if not slash:
             raise typer.BadParameter(f"expected START/END, not {text!r}", param_hint=flag)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .places import StorePlace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def doctor(
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     since: Annotated[
         str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first span.")
     ] = None,
@@ -30,12 +31,12 @@ def doctor(
     from ..graph.doctor import findings
     from ..graph.export import records
     from ..graph.sampling_bias import biases
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from .graph import aligned, printable, say_if_empty, window_of
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
-    opened = Store(store)
+    opened = store_at(store)
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
     told = from_metrics.read(opened, graph.window)

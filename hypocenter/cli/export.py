@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from .places import StorePlace
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -31,7 +33,7 @@ _SUFFIXES: dict[str, str] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "ot
 
 def export(
     what: Annotated[str, typer.Argument(metavar="WHAT", help=", ".join(_FORMATS))],
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     since: Annotated[
         str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first row.")
     ] = None,
@@ -48,7 +50,7 @@ def export(
     ] = None,
 ) -> None:
     """Write telemetry, calls, rollups, the graph or the ranking of a window as Parquet, CSV, JSON or OTLP."""
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from .graph import window_of
 
     if what not in _FORMATS:
@@ -56,7 +58,7 @@ def export(
     if endpoint is not None:
         if what != "spans" or out != "-" or written not in (None, "otlp-json"):
             raise typer.BadParameter("an endpoint takes spans, and as OTLP only", param_hint="--endpoint")
-        opened = Store(store)
+        opened = store_at(store)
         _send(opened, window_of(opened, since, until, signal="spans"), endpoint, header or [])
         _tell(opened)
         return
@@ -65,7 +67,7 @@ def export(
     chosen = _format(what, written, out)
     if out == "-" and chosen == "parquet" and sys.stdout.isatty():
         raise typer.BadParameter("Parquet is not for a terminal; name a file or redirect it", param_hint="--out")
-    opened = Store(store)
+    opened = store_at(store)
     if what == "ranking":
         with _sink(out) as sink:
             _write_ranking(opened, since, until, chosen, sink)
@@ -141,7 +143,7 @@ def _write_ranking(store: Store, since: str | None, until: str | None, chosen: s
 
     from .rank import ranked
 
-    incident = ranked(store.path, None, since, until, (None, None), None, "hypocenter")
+    incident = ranked(store.place, None, since, until, (None, None), None, "hypocenter")
     if chosen == "json":
         sink.write(f"{json.dumps(incident.ranking.to_dict(), indent=2)}\n".encode())
     else:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .places import HELP
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,7 +25,7 @@ _FORMATS = ("text", "json", "graphml", "dot", "mermaid", "openmetrics")
 
 
 def graph(
-    store: Annotated[Path | None, typer.Option(help="The store's folder.")] = None,
+    store: Annotated[str | None, typer.Option(help=HELP)] = None,
     from_file: Annotated[
         Path | None,
         typer.Option("--from", help="A file that holds a graph (Jaeger's dependencies) in place of a store."),
@@ -54,7 +56,7 @@ def graph(
 ) -> None:
     """Print the dependency graph of a window: calls, rate, errors and durations of each edge, and the coverage."""
     from ..graph.dependency_graph import DependencyGraph
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from .graph_views import show, tables_of
 
     if output not in _FORMATS:
@@ -70,7 +72,7 @@ def graph(
     elif store is None or from_file is not None:
         raise typer.BadParameter("give --store, or --from with a file that holds a graph", param_hint="--store")
     else:
-        opened = Store(store)
+        opened = store_at(store)
         nodes = "service" if by == "namespace" else by
         # Metrics are written step by step, all else sums the window.
         coarse = output != "openmetrics"
@@ -91,7 +93,7 @@ def graph(
 
         if store is None:
             raise typer.BadParameter("ways are followed through the spans of a --store", param_hint="--ways")
-        tables["ways"] = ways_to(Store(store), found.window, ways)
+        tables["ways"] = ways_to(store_at(store), found.window, ways)
     if tables and output not in ("text", "json"):
         raise typer.BadParameter(f"tables are written as text or json, not {output}", param_hint="-o")
     typer.echo(show(tables, output) if tables else _render(found, output), nl=False)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .places import HELP
+
 if TYPE_CHECKING:
     from ..hook.config import Config
 
@@ -20,7 +22,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="The YAML file
 def serve(
     context: typer.Context,
     config: ConfigFile = None,
-    store: Annotated[Path | None, typer.Option(help="The store's folder.")] = None,
+    store: Annotated[str | None, typer.Option(help=HELP)] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT; by default 127.0.0.1:9095.")] = None,
     forward: Annotated[list[str] | None, typer.Option(help="The next webhook receiver; repeat for more.")] = None,
     prometheus: Annotated[str | None, typer.Option(help="Asked for series, and for the rules of alerts.")] = None,

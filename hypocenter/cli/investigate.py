@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def investigate(
-    incident: Annotated[Path, typer.Argument(help="A store, or files and folders of telemetry.", exists=True)],
+    incident: Annotated[
+        str, typer.Argument(help="A store (a folder, s3://bucket/prefix), or files and folders of telemetry.")
+    ],
     notebook: Annotated[
         Path | None, typer.Option(help="Write a notebook for the incident here; an existing one is replaced.")
     ] = None,
@@ -46,7 +48,7 @@ def investigate(
     templates = templates_of(link)
     session = _session(incident, store, notebook or report)
     asked = (baseline_since, baseline_until)
-    found = ranked(session.store.path, at, since, until, asked, symptom, ranker)
+    found = ranked(session.store.place, at, since, until, asked, symptom, ranker)
     Console(highlight=False).print(to_text(found.ranking, found.case))
     if report is not None:
         typer.echo(f"report: {write(found, report, templates, '--report')}", err=True)
@@ -58,11 +60,17 @@ def investigate(
         typer.echo(f"notebook: {notebook} (open it with: jupyter lab {notebook})", err=True)
 
 
-def _session(incident: Path, store: Path | None, written: Path | None) -> Session:
-    """Return a session on the store that ``incident`` is, else on one that its telemetry was read into."""
+def _session(place: str, store: Path | None, written: Path | None) -> Session:
+    """Return a session on the store that is at ``place``, else on one that the telemetry there was read into."""
     from .. import session
     from ..errors import SourceError
+    from ..tracer.store.remote import is_remote
 
+    if is_remote(place):
+        return session.open(place)
+    incident = Path(place)
+    if not incident.exists():
+        raise typer.BadParameter(f"{place} does not exist", param_hint="INCIDENT")
     if incident.is_dir():
         try:
             return session.open(incident)

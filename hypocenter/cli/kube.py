@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from .places import StorePlace
 
 if TYPE_CHECKING:
     from ..graph.kubernetes import Cluster, History
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cluster(
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     at: Annotated[str | None, typer.Option(help="RFC 3339, epoch, or -1h. By default the last known.")] = None,
     layer: Annotated[
         str | None, typer.Option(help="Print one layer: ownership, selection, routing, mounts, references, placement.")
@@ -30,13 +31,13 @@ def cluster(
     """Print the Kubernetes objects at a time: how many, what is wrong, their layers, paths, and pod starts."""
     from ..graph.kubernetes_layers import LAYERS
     from ..questions import cluster_history, pod_start
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if layer is not None and layer not in LAYERS:
         raise typer.BadParameter(f"expected {', '.join(LAYERS)}, not {layer!r}", param_hint="--layer")
-    opened = Store(store)
+    opened = store_at(store)
     time_ns = None if at is None else _time(at, "--at")
     history, at_ns = cluster_history(opened, time_ns)
     found = history.at(at_ns)
@@ -52,7 +53,7 @@ def cluster(
 
 
 def changes(
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     since: Annotated[str, typer.Option(help="Start: RFC 3339, epoch, or relative to --at, else to now (-1h).")] = "-1h",
     at: Annotated[
         str | None, typer.Option(help="The onset: what changed close to it comes first. By default in order of time.")
@@ -64,12 +65,12 @@ def changes(
 ) -> None:
     """Print what was changed in the cluster, when, by whom and how; never the data of a Secret."""
     from ..analysis.changes import changes as read
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from ..tracer.window import Window, parse_time, to_rfc3339
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
-    opened = Store(store)
+    opened = store_at(store)
     onset_ns = None if at is None else _time(at, "--at")
     held = opened.bounds()
     end_ns = max(held.end_ns if held else 1, (onset_ns or 0) + 1)

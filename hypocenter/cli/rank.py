@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .places import StorePlace
 
 if TYPE_CHECKING:
     from ..incident import RankedIncident
 
 FOUND = 3
 
-Store = Annotated[Path, typer.Option(help="The store's folder.")]
 At = Annotated[str | None, typer.Option(help="When it was noticed: RFC 3339, epoch or relative (-10m).")]
 Since = Annotated[str | None, typer.Option(help="Begin of the incident window, in place of the one around --at.")]
 Until = Annotated[str | None, typer.Option(help="End of the incident window; by default the end of the data.")]
@@ -24,7 +24,7 @@ RankerName = Annotated[str, typer.Option("--ranker", help="The ranking method.")
 
 
 def rank(
-    store: Store,
+    store: StorePlace,
     at: At = None,
     since: Since = None,
     until: Until = None,
@@ -55,7 +55,7 @@ def rank(
 
 
 def ranked(
-    store: Path,
+    store: str,
     at: str | None,
     since: str | None,
     until: str | None,

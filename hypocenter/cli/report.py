@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Store, Symptom, Until, ranked
+from .places import StorePlace
+from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Symptom, Until, ranked
 
 if TYPE_CHECKING:
     from ..incident import RankedIncident
@@ -19,7 +20,7 @@ Links = Annotated[
 
 
 def report(
-    store: Store,
+    store: StorePlace,
     out: Annotated[Path, typer.Option(help="The HTML file to write, Markdown with .md; an existing one is replaced.")],
     at: At = None,
     since: Since = None,

@@ -9,21 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
+from .places import HELP
+
 store = typer.Typer(name="store", no_args_is_help=True, help="Show a store, check it, compact it, prune it.")
 
 _Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+_Place = Annotated[str, typer.Argument(metavar="STORE", help=HELP)]
 _Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
 
 
 @store.command()
-def info(folder: _Folder, output: _Output = "text") -> None:
+def info(place: _Place, output: _Output = "text") -> None:
     """Print segments, rows, bytes and the window of event time of each signal; only footers are read."""
     from ..tracer.schema import SIGNALS
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
     from ..tracer.window import to_rfc3339
 
     _check_output(output)
-    opened = Store(folder)
+    opened = store_at(place)
     found: dict[str, dict[str, Any]] = {}
     for signal in SIGNALS:
         segments = opened.segments(signal)
@@ -31,7 +34,7 @@ def info(folder: _Folder, output: _Output = "text") -> None:
         found[signal] = {
             "segments": len(segments),
             "rows": sum(segment.rows for segment in segments),
-            "size_bytes": sum(segment.path.stat().st_size for segment in segments),
+            "size_bytes": opened.size_bytes(segments),
             "since": None if bounds is None else to_rfc3339(bounds.start_ns),
             "until": None if bounds is None else to_rfc3339(bounds.end_ns),
         }
@@ -43,13 +46,13 @@ def info(folder: _Folder, output: _Output = "text") -> None:
 
 
 @store.command()
-def check(folder: _Folder, output: _Output = "text") -> None:
+def check(place: _Place, output: _Output = "text") -> None:
     """Read every page of every segment and name what is damaged; exits with 1 when something is."""
-    from ..tracer.store import Store
     from ..tracer.store.check import check as check_store
+    from ..tracer.store.remote import store_at
 
     _check_output(output)
-    found = check_store(Store(folder))
+    found = check_store(store_at(place))
     facts = {"segments": found.segments, "rows": found.rows, "size_bytes": found.size_bytes}
     _print({**facts, "problems": found.problems} if output == "json" else facts, output)
     _tell(found.problems)
@@ -58,16 +61,18 @@ def check(folder: _Folder, output: _Output = "text") -> None:
 
 
 @store.command()
-def compact(folder: _Folder, output: _Output = "text") -> None:
+def compact(place: _Place, output: _Output = "text") -> None:
     """Merge the small segments of past hours into larger ones; safe while others write and read."""
     from dataclasses import asdict
 
-    from ..tracer.store import Store
     from ..tracer.store.compact import compact as compact_store
+    from ..tracer.store.remote import RemoteStore, store_at
+    from ..tracer.store.remote_compact import compact_hours
 
     _check_output(output)
-    opened = Store(folder)
-    _print(asdict(compact_store(opened)), output)
+    opened = store_at(place)
+    found = compact_hours(opened) if isinstance(opened, RemoteStore) else compact_store(opened)
+    _print(asdict(found), output)
     _tell(opened.problems)
 
 
@@ -83,7 +88,8 @@ def copy(
     import time
 
     from ..tracer.store import Store
-    from ..tracer.store.remote import copy_hours, is_remote
+    from ..tracer.store.copy import copy_hours
+    from ..tracer.store.remote import is_remote
 
     _check_output(output)
     if not is_remote(to):

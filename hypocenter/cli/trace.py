@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .places import StorePlace
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,18 +20,18 @@ _KINDS = ("", "internal", "server", "client", "producer", "consumer")
 
 def trace(
     trace_id: Annotated[str, typer.Argument(metavar="ID", help="The trace's id, or enough of its beginning.")],
-    store: Annotated[Path, typer.Option(help="The store's folder.")],
+    store: StorePlace,
     page: Annotated[Path | None, typer.Option("--html", help="Write the waterfall to this file.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
     limit: Annotated[int, typer.Option(min=0, help="How many spans the text and the page show; 0 is all.")] = 1000,
 ) -> None:
     """Print a trace as a waterfall: who called whom and when, what failed, and what the answer waited for."""
     from ..graph.one_trace import laid_out, read_trace
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
 
     if output not in ("text", "json"):
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
-    opened = Store(store)
+    opened = store_at(store)
     spans = read_trace(opened, trace_id)
     laid = laid_out(spans)
     shown = laid if not limit else laid.head(limit)

@@ -204,7 +204,7 @@ class Config(_Strict):
 
     listen: str = "127.0.0.1:9095"
     state: Path = Path("hypocenter-hook")
-    store: Path | None = None
+    store: str | None = None  # a folder, or s3://bucket/prefix
     prometheus: Server | None = None
     jaeger: Server | None = None
     tempo: Server | None = None
@@ -238,7 +238,7 @@ class Config(_Strict):
     def sources(self) -> dict[str, Any]:
         """What a worker is told of where telemetry is (`hypocenter.hook.telemetry.case_at`); empty: nowhere."""
         found: dict[str, Any] = {kind: getattr(self, kind) for kind in ("prometheus", "jaeger", "tempo")}
-        found["store"] = self.store and str(self.store)
+        found["store"] = self.store
         found["kubernetes"] = self.kubernetes and self.kubernetes.model_dump(exclude_none=True)
         return {kind: section for kind, section in found.items() if section is not None}
 

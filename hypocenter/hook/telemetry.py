@@ -91,9 +91,9 @@ def known(sources: Mapping[str, Any], now_ns: int, ask_s: float) -> dict[str, An
 
 @cache
 def _store(path: str) -> Store:
-    from ..tracer.store import Store
+    from ..tracer.store.remote import store_at
 
-    return Store(path)
+    return store_at(path)
 
 
 def _stored(path: str, at_ns: int, symptom: str | None, most_spans: int) -> Case:

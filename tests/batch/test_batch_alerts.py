@@ -38,6 +38,16 @@ def test_each_alert_has_its_own_ranking_and_is_ranked_once(
         pd.testing.assert_frame_equal(rank_alerts(store, tmp_path / "out", asked, engine), found)
 
 
+def test_sample_is_of_the_rollups_that_alerts_without_a_service_are_looked_for_in(store: Store, tmp_path: Path) -> None:
+    asked, out = [Alert(ALERT_NS)], tmp_path / "out"
+    with duckdb_engine() as engine:
+        rank_alerts(Store(store.path, sample=2), out, asked, engine)
+        assert [folder.name for folder in store.path.glob("rollups*")] == ["rollups-one-in-2"]
+        rank_alerts(store, out, asked, engine)
+    # What was found in a sample does not answer for the whole.
+    assert len(list((out / "alerts").iterdir())) == 2
+
+
 def test_file_of_alerts_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "alerts.csv"
     file.write_text("time,service\n2023-11-14T22:13:20Z,web\n1700000001,\n", encoding="utf-8")

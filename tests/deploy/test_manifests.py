@@ -100,14 +100,14 @@ def test_no_secret_is_written_down() -> None:
 
 def test_the_collectors_settings_are_understood() -> None:
     settings = read_settings(DEPLOY / "base/collect.yaml", {})
-    assert settings.store == STORE
+    assert settings.store == str(STORE)
     assert (settings.otlp.grpc, settings.otlp.http, settings.admin) == ("0.0.0.0:4317", "0.0.0.0:4318", "0.0.0.0:4319")
     assert set(settings.pulled) == {"kubernetes"}
 
 
 def test_the_hooks_settings_are_understood() -> None:
     config = build_config(yaml.safe_load((DEPLOY / "base/hook.config.yaml").read_text(encoding="utf-8")), "hook.yaml")
-    assert (config.store, config.state, config.host_and_port) == (STORE, Path("/var/lib/hook"), ("0.0.0.0", 9095))
+    assert (config.store, config.state, config.host_and_port) == (str(STORE), Path("/var/lib/hook"), ("0.0.0.0", 9095))
 
 
 @PODS

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from object_storage import Bucket, serving
 from playwright.sync_api import Browser, sync_playwright
 
 
@@ -27,6 +28,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def go(program: Callable[..., str]) -> str:
     """Return the Go compiler that builds the peers."""
     return program("go", remedy="Go 1.26 or newer builds the Collector, Jaeger and Kubernetes")
+
+
+@pytest.fixture(scope="module")
+def bucket(go: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """Yield a bucket on a server of S3, for the tests of a file."""
+    with serving(go, tmp_path_factory.mktemp("s3")) as found:
+        yield found
+
+
+@pytest.fixture
+def url(bucket: Bucket, request: pytest.FixtureRequest) -> str:
+    """Return a place of the test's own in the bucket."""
+    return bucket.url(request.node.name)
 
 
 @pytest.fixture

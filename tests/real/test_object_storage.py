@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pandas as pd
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from go_peers import built
-from hook_chain import free_port, wait_for
-from small_incident import ALERT_NS, START_NS, telemetry
+from object_storage import Bucket
+from small_incident import ALERT_NS, END_NS, START_NS, telemetry
+from typer.testing import CliRunner
 
 import hypocenter as hc
+from hypocenter.analysis.ranker import create
 from hypocenter.batch import run
+from hypocenter.cli.main import app
 from hypocenter.errors import SourceError
 from hypocenter.graph.cache import rollups
 from hypocenter.graph.rollup import SCHEMAS
+from hypocenter.hook.telemetry import case_at
 from hypocenter.tracer.schema import SIGNALS
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.store.compact import compact
-from hypocenter.tracer.store.remote import RemoteStore, copy_hours, filesystem_of, store_at
+from hypocenter.tracer.store.copy import copy_hours
+from hypocenter.tracer.store.remote import RemoteStore, filesystem_of, store_at
 from hypocenter.tracer.window import HOUR_NS, Window
-from sample_data.processes import Processes
 
 pytestmark = pytest.mark.timeout(900)
 LATER_NS = START_NS + 10 * HOUR_NS
-
-
-@pytest.fixture(scope="module")
-def endpoint(go: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of a server with an empty bucket ``telemetry``."""
-    folder, port = tmp_path_factory.mktemp("s3"), free_port()
-    (folder / "buckets" / "telemetry").mkdir(parents=True)
-    processes = Processes(folder)
-    command = [str(built("versitygw", go)), "--port", f"127.0.0.1:{port}", "--access", "reader", "--secret", "secret"]
-    processes.start("versitygw", [*command, "posix", str(folder / "buckets")])
-    endpoint = f"http://127.0.0.1:{port}"
-    wait_for(lambda: httpx.get(endpoint).status_code, "the server of S3")
-    yield endpoint
-    processes.stop_all()
-
-
-@pytest.fixture
-def url(endpoint: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return a place of the test's own, which the environment lets us into."""
-    for name, value in _environment(endpoint).items():
-        monkeypatch.setenv(name, value)
-    return f"s3://telemetry/{request.node.name}"
-
-
-def _environment(endpoint: str) -> dict[str, str]:
-    return {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
 @pytest.fixture
@@ -98,9 +73,9 @@ def test_hour_that_is_still_filling_is_not_copied(store: Store, url: str) -> Non
 def test_copy_that_is_cut_shows_no_half_hour_and_is_made_whole_by_the_next(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hypocenter.tracer.store import remote
+    from hypocenter.tracer.store import copy
 
-    put, puts = remote._put, []
+    put, puts = copy.put, []
 
     def cut(filesystem: pafs.FileSystem, path: str, content: bytes) -> None:
         puts.append(path)
@@ -109,7 +84,7 @@ def test_copy_that_is_cut_shows_no_half_hour_and_is_made_whole_by_the_next(
         put(filesystem, path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(remote, "_put", cut)
+        patched.setattr(copy, "put", cut)
         with pytest.raises(SourceError, match="the line is cut"):
             copy_hours(store, url, now_ns=LATER_NS)
     assert store_at(url).read("spans").num_rows == 0
@@ -141,13 +116,12 @@ def test_rollups_are_kept_there_and_read_by_another_process(store: Store, url: s
 
 
 def test_batch_job_reads_and_writes_object_storage_as_it_does_a_disk_and_goes_on_there(
-    store: Store, url: str, endpoint: str, tmp_path: Path
+    store: Store, url: str, tmp_path: Path
 ) -> None:
     program = str(Path(sys.executable).with_name("hypocenter"))
-    environment = os.environ | _environment(endpoint)
     told, job = [], ["batch", "--store", url, "--out", f"{url}/lookback"]
     for command in (["store", "copy", str(store.path), url], job, job):
-        done = subprocess.run([program, *command], env=environment, capture_output=True, text=True)
+        done = subprocess.run([program, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         told.append(done.stdout.splitlines())
     assert [lines[0] for lines in told[1:]] == ["1 hours analysed, 0 unchanged", "0 hours analysed, 1 unchanged"]
@@ -171,15 +145,66 @@ def test_session_asks_object_storage_as_it_asks_a_disk(store: Store, url: str) -
     assert there.rank(at=ALERT_NS, symptom="web").ranking == here.rank(at=ALERT_NS, symptom="web").ranking
 
 
+# Each as a person would say it of a folder, the place left out.
+COMMANDS = {
+    "graph": "graph --ways payment -o json",
+    "diff": "diff --before {start}/{alert} --after {alert}/{end} -o json",
+    "trace": "trace {trace} -o json",
+    "doctor": "doctor -o json",
+    "rank": "rank --at {alert} -o json",
+    "spans": "export spans --format csv",
+    "calls": "export calls --format csv",
+    "ranking": "export ranking",
+    "changes": "changes -o json",
+}
+
+
+@pytest.fixture(scope="module")
+def both(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Return a store on a disk, and where its copy is on object storage."""
+    store = Store(tmp_path_factory.mktemp("both") / "store", create=True)
+    store.append(telemetry(), arrived_ns=START_NS)
+    copy_hours(store, bucket.url("both"), now_ns=LATER_NS)
+    return str(store.path), bucket.url("both")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_prints_of_a_url_what_it_prints_of_a_folder(command: str, both: tuple[str, str]) -> None:
+    here, there = both
+    trace = Store(here).read("spans", columns=["trace_id"])["trace_id"][0].as_py()
+    said = COMMANDS[command].format(start=START_NS, alert=ALERT_NS, end=END_NS, trace=trace).split()
+    local, remote = (CliRunner().invoke(app, [*said, "--store", place]) for place in (here, there))
+    assert (remote.exit_code, remote.stdout) == (0, local.stdout)
+    assert len(local.stdout) > 2
+
+
+def test_report_and_investigation_of_a_url_name_the_origin_and_the_url(both: tuple[str, str], tmp_path: Path) -> None:
+    _, there = both
+    report = ["report", "--store", there, "--out", f"{tmp_path}/report.md", "--at", str(ALERT_NS)]
+    notebook = ["investigate", there, "--notebook", f"{tmp_path}/incident.ipynb", "--at", str(ALERT_NS)]
+    for said in (report, notebook):
+        assert CliRunner().invoke(app, said, catch_exceptions=False).exit_code == 0
+    assert "payment" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert there in (tmp_path / "incident.ipynb").read_text(encoding="utf-8")
+
+
+def test_check_reads_every_page_there_and_info_counts_them(both: tuple[str, str]) -> None:
+    for command in ("check", "info"):
+        local, remote = (CliRunner().invoke(app, ["store", command, place, "-o", "json"]) for place in both)
+        assert (remote.exit_code, json.loads(remote.stdout)) == (0, json.loads(local.stdout))
+
+
+def test_alert_is_ranked_from_a_url_as_from_a_folder(both: tuple[str, str]) -> None:
+    found = [case_at({"store": place}, ALERT_NS, END_NS, "web", 400_000, 1.0) for place in both]
+    here, there = (create("hypocenter").rank(case) for case in found)
+    assert here == there and here.candidates[0].service == "payment"
+
+
 def test_place_without_a_store_and_storage_that_does_not_answer_are_errors_with_a_remedy(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SourceError, match="not a hypocenter store; copy one there"):
         store_at(url)
-    with pytest.raises(SourceError, match="is only read"):
-        from_nowhere = RemoteStore.__new__(RemoteStore)
-        from_nowhere.url = url
-        from_nowhere.append()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(SourceError) as refused:
         store_at(url)

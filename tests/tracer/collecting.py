@@ -67,13 +67,22 @@ class Running:
 
 
 @contextmanager
-def collector(folder: Path, *flags: str, odd: str | None = None, **settings: Any) -> Iterator[Running]:
-    """Run a collector of a store; ``odd`` names a function of odd_stores.py that opens the store in its workers."""
+def collector(
+    folder: Path, *flags: str, odd: str | None = None, store: str | None = None, **settings: Any
+) -> Iterator[Running]:
+    """Run a collector of a store, in ``folder`` or at a URL; ``odd`` names what opens it in workers (odd_stores.py)."""
     (folder.parent / "collect.json").write_text(json.dumps(settings))
-    words = ["--config", str(folder.parent / "collect.json"), "--store", str(folder)]
+    words = ["--config", str(folder.parent / "collect.json"), "--store", store or str(folder)]
     for door in ("otlp-grpc", "otlp-http", "admin"):
         words += [f"--{door}", _ADDRESS]
-    command = [sys.executable, str(HERE / "odd_stores.py"), odd or "plain_store", "collect", *words, *flags]
+    command = [
+        sys.executable,
+        str(HERE / "odd_stores.py"),
+        odd or ("remote_store" if store else "plain_store"),
+        "collect",
+        *words,
+        *flags,
+    ]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(HERE)}, start_new_session=True
     )

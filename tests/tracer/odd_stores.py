@@ -12,11 +12,17 @@ from typing import Any
 from unittest import mock
 
 from hypocenter.tracer.store import Store
+from hypocenter.tracer.store.remote import store_at
 
 
-def plain_store(path: Path) -> Store:
+def plain_store(path: str) -> Store:
     """Return the store as it is."""
     return Store(path)
+
+
+def remote_store(url: str) -> Store:
+    """Return the store at a URL."""
+    return store_at(url)
 
 
 class _Slow(Store):
@@ -26,17 +32,17 @@ class _Slow(Store):
         return super().append(*arguments, **options)
 
 
-def slow_store(path: Path) -> Store:
+def slow_store(path: str) -> Store:
     """Return a store that waits before each append for the seconds that the file ``delay`` beside it says."""
     return _Slow(path)
 
 
-def full_store(path: Path) -> Store:
+def full_store(path: str) -> Store:
     """Return a store on a disk that is full as long as a file ``full`` lies beside it."""
     fsync = os.fsync
 
     def refusing(descriptor: int) -> None:
-        if (path.parent / "full").exists():
+        if (Path(path).parent / "full").exists():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
@@ -44,11 +50,11 @@ def full_store(path: Path) -> Store:
     return Store(path)
 
 
-def power_cut_store(path: Path) -> Store:
+def power_cut_store(path: str) -> Store:
     """Return a store of which only what was synced is copied to the disk of `power_cut.image` (see there)."""
     import power_cut
 
-    power_cut.install(path)
+    power_cut.install(Path(path))
     return Store(path)
 
 

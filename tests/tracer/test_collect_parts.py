@@ -28,7 +28,7 @@ def test_flags_go_over_the_file_and_sections_of_sources_are_kept(tmp_path: Path)
         "store: a\notlp: {grpc: 'h:1', http: null}\nprometheus: [http://p]\nzipkin: {url: http://z, listen: 'h:2'}\n"
     )
     settings = read_settings(tmp_path / "c.yaml", {"store": "b", "otlp": {"grpc": "h:3"}})
-    assert (settings.store, settings.otlp, settings.zipkin.listen) == (Path("b"), Doors("h:3", None), "h:2")
+    assert (settings.store, settings.otlp, settings.zipkin.listen) == ("b", Doors("h:3", None), "h:2")
     assert settings.pulled == {"prometheus": ["http://p"], "zipkin": {"url": "http://z"}}
 
 

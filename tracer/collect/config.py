@@ -67,9 +67,9 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings; ``pulled`` holds the sections that sources read themselves."""
+    """All settings; ``store`` is a folder or ``s3://bucket/prefix``, ``pulled`` what sources read themselves."""
 
-    store: Path
+    store: str
     otlp: Doors = field(default_factory=Doors)
     zipkin: Zipkin = field(default_factory=Zipkin)
     admin: str | None = "127.0.0.1:4319"

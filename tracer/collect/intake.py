@@ -8,14 +8,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hypocenter.errors import Overloaded, SourceError
 
 from ..batch import Batch
 from ..privacy import Privacy
-from ..store import Store
+from ..store.remote import store_at
 from .request import Accepted, Refused, Request, Work
 from .telemetry import Telemetry
 from .worker import Worker, WorkerDied
@@ -50,11 +49,11 @@ class Intake:
 
     def __init__(
         self,
-        path: Path,
+        path: str,
         privacy: Privacy,
         bounds: Bounds,
         telemetry: Telemetry,
-        open_store: Callable[[Path], Any] = Store,
+        open_store: Callable[[str], Any] = store_at,
     ) -> None:
         self._worker_arguments = (path, privacy, open_store)
         self._bounds, self._telemetry = bounds, telemetry
@@ -186,7 +185,7 @@ class Intake:
 class BatchSink:
     """The sink of the sources: their batches are large and few, so each is one commit in the source's own thread."""
 
-    def __init__(self, path: Path, privacy: Privacy, telemetry: Telemetry, open_store: Callable[[Path], Any]) -> None:
+    def __init__(self, path: str, privacy: Privacy, telemetry: Telemetry, open_store: Callable[[str], Any]) -> None:
         from .commit import Committer
 
         self._committer = Committer(open_store(path), privacy)

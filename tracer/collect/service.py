@@ -6,13 +6,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hypocenter.errors import SourceError
 
 from ..privacy import Privacy
-from ..store import Store
+from ..store.remote import RemoteStore, store_at
 from . import admin, otlp_grpc, otlp_http
 from .config import Hidden, Settings
 from .http_server import HttpServer
@@ -50,7 +49,7 @@ class Collector:
         sources: Sequence[Source] = (),
         *,
         refresh: Refresh | None = None,
-        open_store: Callable[[Path], Any] = Store,
+        open_store: Callable[[str], Any] = store_at,
     ) -> None:
         self._settings, self._sources = settings, sources
         self._refresh, self._open_store = refresh, open_store
@@ -70,7 +69,7 @@ class Collector:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
         settings = self._settings
-        Store(settings.store, create=True).staging()  # also removes what killed writers left behind
+        _prepare(settings)
         privacy, telemetry = _privacy(settings.privacy), Telemetry()
         tokens = None if settings.security.tokens_file is None else Tokens(settings.security.tokens_file)
         intake = Intake(settings.store, privacy, settings.bounds, telemetry, self._open_store)
@@ -177,6 +176,16 @@ class _State:
             "sources": self._pulling.facts(),
             "upkeep": {"last": self._upkeep.last.outcome, "error": self._upkeep.last.error},
         }
+
+
+def _prepare(settings: Settings) -> None:
+    """Make the store where there is none."""
+    store = store_at(settings.store, create=True)
+    if isinstance(store, RemoteStore):
+        if settings.upkeep.keep_hours is not None or settings.upkeep.keep_bytes is not None:
+            raise SourceError(f"{store}: what is kept there is said by the bucket's own rules, not by upkeep")
+        return
+    store.staging()  # also removes what killed writers left behind
 
 
 def _privacy(hidden: Hidden) -> Privacy:

@@ -20,6 +20,8 @@ from hypocenter.errors import HypocenterError
 from ..store import Store
 from ..store.compact import compact
 from ..store.prune import prune, prune_to_size
+from ..store.remote import RemoteStore, is_remote, store_at
+from ..store.remote_compact import compact_hours
 from ..window import HOUR_NS
 from .lease import Lease
 
@@ -53,7 +55,7 @@ class Round:
 class UpkeepProcess:
     """The process seen from outside; one that died is started again after a round's time."""
 
-    def __init__(self, path: Path, settings: Upkeep, refresh: Refresh | None, told: Callable[[str], None]) -> None:
+    def __init__(self, path: str, settings: Upkeep, refresh: Refresh | None, told: Callable[[str], None]) -> None:
         self._arguments, self._every_s, self._told = (path, settings, refresh), settings.every_s, told
         self.last = Round("starting")
         self._silent_at: float | None = None
@@ -106,28 +108,30 @@ class UpkeepProcess:
         self._told(found.outcome)
 
 
-def run(pipe: Connection, path: Path, settings: Upkeep, refresh: Refresh | None) -> None:
+def run(pipe: Connection, path: str, settings: Upkeep, refresh: Refresh | None) -> None:
     """Do a round every ``every_s`` until the pipe is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(10)
-    lease = Lease(path / "upkeep.lease", 3 * settings.every_s)
+    # On object storage nothing is done that two may not do at once.
+    lease = None if is_remote(path) else Lease(Path(path) / "upkeep.lease", 3 * settings.every_s)
     wait_s = min(1.0, settings.every_s)
     while True:
         try:
             if pipe.poll(wait_s):
                 pipe.recv_bytes()
         except (EOFError, OSError):
-            lease.give_up()
+            if lease is not None:
+                lease.give_up()
             return
         wait_s = settings.every_s
         try:
-            pipe.send_bytes(orjson.dumps(asdict(one_round(Store(path), settings, lease, refresh))))
+            pipe.send_bytes(orjson.dumps(asdict(one_round(store_at(path), settings, lease, refresh))))
         except OSError:
             return
 
 
-def one_round(store: Store, settings: Upkeep, lease: Lease, refresh: Refresh | None) -> Round:
+def one_round(store: Store, settings: Upkeep, lease: Lease | None, refresh: Refresh | None) -> Round:
     """Do what is due; a step that fails does not keep the others from being done."""
     # Retention comes first: on a full disk it makes the room that the others need.
     steps: list[Callable[[], object]] = []
@@ -135,11 +139,14 @@ def one_round(store: Store, settings: Upkeep, lease: Lease, refresh: Refresh | N
         steps.append(partial(prune, store, time.time_ns() - round(settings.keep_hours * HOUR_NS)))
     if settings.keep_bytes is not None:
         steps.append(partial(prune_to_size, store, settings.keep_bytes))
-    steps.append(partial(compact, store, live=True))
+    if isinstance(store, RemoteStore):
+        steps.append(partial(compact_hours, store))
+    else:
+        steps.append(partial(compact, store, live=True))
     metrics: str | None = None
     errors = []
     try:
-        if not lease.hold():
+        if lease is not None and not lease.hold():
             return Round("elsewhere")
         for step in steps:
             try:

@@ -38,7 +38,7 @@ class WorkerDied(Exception):
 class Worker:
     """A worker seen from outside; ``open_store`` is a function of a module, called in the process."""
 
-    def __init__(self, path: Path, privacy: Privacy, open_store: Callable[[Path], Any]) -> None:
+    def __init__(self, path: str, privacy: Privacy, open_store: Callable[[str], Any]) -> None:
         self._pipe, inner = _processes.Pipe()
         rules = (privacy.allow, privacy.deny, privacy.hash, privacy.masks, privacy.key)
         self._process = _processes.Process(target=run, args=(inner, path, rules, open_store), daemon=True)
@@ -78,7 +78,7 @@ class Worker:
         return answer
 
 
-def run(pipe: Connection, path: Path, rules: tuple[Any, ...], open_store: Callable[[Path], Any]) -> None:
+def run(pipe: Connection, path: str, rules: tuple[Any, ...], open_store: Callable[[str], Any]) -> None:
     """Commit group after group until the pipe is closed."""
     from .commit import Committer
 

@@ -104,9 +104,9 @@ def _store_of(path: str | Path | None) -> Callable[[], Store] | None:
         return None
 
     def opened(path: str | Path) -> Store:
-        from ..store import Store
+        from ..store.remote import store_at
 
-        return Store(path, create=True)
+        return store_at(path, create=True)
 
     return partial(opened, path)
 

@@ -12,6 +12,8 @@ from .reading import rows_in
 from .segment import Segment
 
 if TYPE_CHECKING:
+    import pyarrow.fs as pafs
+
     from .store import Store
 
 
@@ -30,18 +32,19 @@ def check(store: Store) -> Integrity:
     segments = rows = size = 0
     damaged: dict[str, str] = {}
     for signal in SIGNALS:
-        for segment in store.segments(signal):
+        visible = store.segments(signal)
+        size += store.size_bytes(visible)
+        for segment in visible:
             segments, rows = segments + 1, rows + segment.rows
-            size += segment.path.stat().st_size
-            if wrong := _fault(segment):
+            if wrong := _fault(segment, store.filesystem):
                 damaged[str(segment.path)] = wrong
     found = [f"{path}: {reason}" for path, reason in damaged.items()]
     return Integrity(segments, rows, size, sorted({*store.problems, *found}))
 
 
-def _fault(segment: Segment) -> str | None:
+def _fault(segment: Segment, filesystem: pafs.FileSystem | None) -> str | None:
     damage: list[str] = []
-    table = rows_in([segment], segment.signal, None, None, None, lambda _, reason: damage.append(reason))
+    table = rows_in([segment], segment.signal, None, None, None, lambda _, reason: damage.append(reason), filesystem)
     if damage:
         return damage[0]
     if table.num_rows != segment.rows:

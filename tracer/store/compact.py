@@ -20,6 +20,8 @@ from .segment import COMPACTED, SUFFIX, Segment, write
 from .tidy import tidy
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .store import Store
 
 GRACE_NS = HOUR_NS
@@ -65,7 +67,7 @@ def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS
     with upkeep(store):
         for signal in SIGNALS:
             tidy(store.path / signal, store.staging(), now, grace_ns)
-            for group in _groups(store.segments(signal), now, live):
+            for group in groups(store.segments(signal), now, live):
                 moved = _merge(store, signal, group, now)
                 replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
     return Compaction(replaced, written, rows)
@@ -84,7 +86,12 @@ def upkeep(store: Store) -> Iterator[None]:
         raise durable.source_error(f"{store.path}: upkeep failed", error) from error
 
 
-def _groups(segments: Sequence[Segment], now_ns: int, live: bool) -> Iterator[list[Segment]]:
+def in_order(signal: str, table: pa.Table) -> pa.Table:
+    """Return rows as large segments hold them: spans by trace."""
+    return table.sort_by(_ORDER[signal])
+
+
+def groups(segments: Sequence[Segment], now_ns: int, live: bool) -> Iterator[list[Segment]]:
     """Yield the segments to merge: small ones of one hour of arrival, up to the target together."""
     this_hour = now_ns // HOUR_NS * HOUR_NS
     # Of the hour that is filling, segments of one size, on a scale of powers of eight.
@@ -122,7 +129,7 @@ def _merge(store: Store, signal: str, group: list[Segment], now_ns: int) -> Comp
     name = f"{group[0].arrived_hour_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}{SUFFIX}"
     temporary, final = store.staging() / name, folder / COMPACTED / name
     try:
-        write(temporary, signal, table.sort_by(_ORDER[signal]), {})
+        write(temporary, signal, in_order(signal, table), {})
         durable.sync(temporary)
         durable.make_folder(final.parent, folder)
         durable.publish([(temporary, final)], undo=True)

@@ -1,16 +1,18 @@
-"""A store on object storage: hours copied from a local store become visible by one PUT each, and are read as any store.
+"""A store on object storage: what is put there is durable and visible whole, and is read as any store.
 
-Layout and records are those of a local store. Files lie where only a record makes them visible, and an hour of arrival
-has one record, which is put last and named after its store and hour: an hour is there whole or not at all, and is never
-there twice, whatever is cut and run again.
+Layout and records are those of a local store. A segment that is appended lies in the partition of its hour, where its
+one PUT makes it visible. What replaces others, or is copied from elsewhere (`hypocenter.tracer.store.copy`), lies where
+only a record makes it visible, which is put last.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,16 @@ import pyarrow.parquet as pq
 
 from hypocenter.errors import SourceError
 
+from ..batch import Batch
 from ..schema import SIGNALS
-from ..window import HOUR_NS, Window, to_rfc3339
+from ..window import Window
 from . import changes
-from .segment import COMPACTED, SUFFIX, Segment, footers
-from .store import MARKER, Store
+from .partitions import partition
+from .segment import SUFFIX, Segment, conform, footers, write
+from .store import FORMAT, MARKER, Store
 
 _SCHEME = "s3://"
+_AT_ONCE = 8
 
 
 def is_remote(place: Path | str) -> bool:
@@ -61,13 +66,13 @@ def located(paths: Sequence[Path | str]) -> tuple[list[str], pafs.FileSystem | N
 
 
 class RemoteStore(Store):
-    """A store that is read where it lies; rows come into it by `copy_hours`.
+    """A store on object storage, which many processes may write and read at once.
 
     Parameters
     ----------
     url
         ``s3://bucket/prefix``.
-    sample
+    create, sample
         As of `hypocenter.tracer.store.Store`.
 
     Raises
@@ -76,31 +81,74 @@ class RemoteStore(Store):
         There is no store, or the storage does not answer (retryable).
     """
 
-    def __init__(self, url: str, *, sample: int = 1) -> None:
+    def __init__(self, url: str, create: bool = False, *, sample: int = 1) -> None:
         self.url = url.rstrip("/")
-        self._storage, path = filesystem_of(url)
-        self.filesystem = self._storage
+        self.storage, path = filesystem_of(url)
+        self.filesystem = self.storage
         self._records: dict[str, changes.Change] = {}
+        self._create_marker = create
         super().__init__(path, sample=sample)
+
+    def __str__(self) -> str:
+        """Return the URL."""
+        return self.url
 
     @property
     def place(self) -> str:
         """The URL."""
         return self.url
 
-    def append(self, *_: Any, **__: Any) -> list[Segment]:
-        """Raise SourceError: collectors write to a local disk."""
-        raise SourceError(f"{self.url}: is only read; collect into a local store and copy it: hypocenter store copy")
+    def append(
+        self,
+        batch: Batch,
+        *,
+        name: str | None = None,
+        arrived_ns: int | None = None,
+        digest: str | None = None,
+        last: bool = False,
+    ) -> list[Segment]:
+        """Put a segment for each signal that has rows; each is durable and visible whole on return.
+
+        As `hypocenter.tracer.store.Store.append`, but for ``name``, ``digest`` and ``last``: what makes files come once
+        needs a disk.
+
+        Raises
+        ------
+        SourceError
+            The storage does not take it (retryable); nothing new is visible, unless it took it and did not say so.
+        """
+        if name is not None or digest is not None or last:
+            raise SourceError(f"{self}: takes no files; read them into a folder and copy it: hypocenter store copy")
+        arrived = time.time_ns() if arrived_ns is None else arrived_ns
+        unique = f"{arrived:020d}-{os.getpid()}-{os.urandom(6).hex()}"
+        written: list[Segment] = []
+        try:
+            for signal in SIGNALS:
+                if batch.table(signal).num_rows:
+                    path = self.path / signal / partition(arrived) / f"{unique}{SUFFIX}"
+                    written.append(self.put_segment(path, signal, batch.table(signal)))
+        except SourceError:
+            for segment in written:
+                with contextlib.suppress(OSError):
+                    self.storage.delete_file(str(segment.path))
+            raise
+        return written
+
+    def put_segment(self, path: Path, signal: str, table: pa.Table) -> Segment:
+        """Put rows as one object; what makes it visible is where it lies."""
+        content = pa.BufferOutputStream()
+        segment = write(path, signal, conform(signal, table), {}, content)
+        with answering(self.url):
+            put(self.storage, str(path), content.getvalue())
+        return segment
 
     def segments(self, signal: str, window: Window | None = None) -> list[Segment]:
         """Return the segments that may hold rows of ``window`` (None: all), sorted by name."""
-        root = f"{self.path}/{signal}"
-        with _answering(self.url):
-            listed = self._storage.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-        files = {info.path: info for info in listed if info.is_file}
-        records = [self._record(path) for path in sorted(files) if path.startswith(f"{root}/{changes.FOLDER}/")]
+        files, records = self.listed(signal)
         removed = changes.removed_names(records)
+        root = f"{self.path}/{signal}"
         visible = [f"{root}/{path}" for record in records for path in record.adds]
+        visible += [path for path in files if path.startswith(f"{root}/date=") and path.endswith(SUFFIX)]
         known = [path for path in visible if path in files and path.rpartition("/")[2] not in removed]
         self._problems |= {path: "cannot be found" for path in visible if path not in files}
         keys = [(path, files[path].size, files[path].mtime_ns or 0) for path in known]
@@ -112,85 +160,73 @@ class RemoteStore(Store):
                 found[segment.name] = segment
         return [found[name] for name in sorted(found) if found[name].overlaps(window)]
 
+    def listed(self, signal: str) -> tuple[dict[str, pafs.FileInfo], list[changes.Change]]:
+        """Return the objects of a signal by path, and the records that count, in the order in which they came.
+
+        Records come first in a listing, so a change that is put meanwhile is not seen at all, and what it replaces is
+        still there. Two that replace the same segment were made beside each other; the first counts.
+        """
+        root = f"{self.path}/{signal}"
+        with answering(self.url):
+            listed = self.storage.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
+        files = {info.path: info for info in listed if info.is_file}
+        there = [path for path in files if path.startswith(f"{root}/{changes.FOLDER}/")]
+        there.sort(key=lambda path: (files[path].mtime_ns or 0, path))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self._records |= zip(there, pool.map(self._record, there), strict=True)
+        counting: list[changes.Change] = []
+        replaced: set[str] = set()
+        for path in there:
+            record = self._records[path]
+            if replaced.isdisjoint(record.removes):
+                counting.append(record)
+                replaced.update(record.removes)
+        return files, counting
+
     def paths(self, signal: str, window: Window | None = None) -> list[str]:
         """Return the URLs of `segments`."""
         return [f"{_SCHEME}{segment.path}" for segment in self.segments(signal, window)]
 
     def _check_marker(self) -> None:
-        with _answering(self.url):
-            info = self._storage.get_file_info(f"{self.path}/{MARKER}")
-        if not info.is_file:
-            raise SourceError(
-                f"{self.url}: not a hypocenter store; copy one there: hypocenter store copy DIR {self.url}"
-            )
+        with answering(self.url):
+            is_there = self.storage.get_file_info(f"{self.path}/{MARKER}").is_file
+            if not is_there and self._create_marker:
+                put(self.storage, f"{self.path}/{MARKER}", json.dumps(FORMAT).encode())
+            elif not is_there:
+                raise SourceError(
+                    f"{self.url}: not a hypocenter store; copy one there: hypocenter store copy DIR {self.url}"
+                )
 
     def _record(self, path: str) -> changes.Change:
-        if path not in self._records:
-            with _answering(self.url), self._storage.open_input_file(path) as file:
-                content = json.loads(file.read())
-            name = path.rpartition("/")[2]
-            self._records[path] = changes.Change(
-                name, content["at_ns"], *(tuple(content[k]) for k in ("adds", "removes"))
-            )
-        return self._records[path]
+        if path in self._records:
+            return self._records[path]
+        with answering(self.url), self.storage.open_input_file(path) as file:
+            content = json.loads(file.read())
+        name = path.rpartition("/")[2]
+        return changes.Change(name, content["at_ns"], *(tuple(content[key]) for key in ("adds", "removes")))
 
     def _metadata(self, path: str) -> pq.FileMetaData:
-        with self._storage.open_input_file(path) as file:
+        with self.storage.open_input_file(path) as file:
             return pq.read_metadata(file)
 
 
-def store_at(place: Path | str, *, sample: int = 1) -> Store:
+def store_at(place: Path | str, create: bool = False, *, sample: int = 1) -> Store:
     """Return the store in a folder (also ``file://``) or on object storage, as the text says."""
     text = str(place)
-    return RemoteStore(text, sample=sample) if is_remote(text) else Store(text.removeprefix("file://"), sample=sample)
+    if is_remote(text):
+        return RemoteStore(text, create, sample=sample)
+    return Store(text.removeprefix("file://"), create, sample=sample)
 
 
-def copy_hours(
-    store: Store, url: str, *, now_ns: int, progress: Callable[[str], None] = lambda _: None
-) -> tuple[int, int]:
-    """Copy the hours of arrival that are over to object storage; return how many were copied and their bytes.
-
-    An hour that is there already is left alone. On return what was copied is durable there, and visible.
-    """
-    filesystem, root = filesystem_of(url)
-    hours, size = 0, 0
-    with _answering(url):
-        if not filesystem.get_file_info(f"{root}/{MARKER}").is_file:
-            _put(filesystem, f"{root}/{MARKER}", (store.path / MARKER).read_bytes())
-        for signal in SIGNALS:
-            of_hour: dict[int, list[Segment]] = {}
-            for segment in store.segments(signal):
-                of_hour.setdefault(segment.arrived_hour_ns, []).append(segment)
-            for hour_ns, segments in sorted(of_hour.items()):
-                name = f"{hour_ns:020d}-{_identity(store)}.json"
-                record = f"{root}/{signal}/{changes.FOLDER}/{name}"
-                if hour_ns + HOUR_NS > now_ns or filesystem.get_file_info(record).is_file:
-                    continue
-                progress(f"{signal} {to_rfc3339(hour_ns)}")
-                adds = []
-                for segment in segments:
-                    adds.append(f"{COMPACTED}/{segment.name}{SUFFIX}")
-                    content = segment.path.read_bytes()
-                    _put(filesystem, f"{root}/{signal}/{adds[-1]}", content)
-                    size += len(content)
-                _put(filesystem, record, json.dumps({"at_ns": now_ns, "adds": adds, "removes": []}).encode())
-                hours += 1
-    return hours, size
-
-
-def _identity(store: Store) -> str:
-    """Return what tells the stores of several collectors apart that are copied to one place."""
-    return hashlib.sha256(f"{os.uname().nodename}:{store.path.resolve()}".encode()).hexdigest()[:12]
-
-
-def _put(filesystem: pafs.FileSystem, path: str, content: bytes) -> None:
-    # An object appears whole when the stream is closed.
-    with filesystem.open_output_stream(path) as stream:
+def put(storage: pafs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Put an object; it appears whole."""
+    with storage.open_output_stream(path) as stream:
         stream.write(content)
 
 
 @contextmanager
-def _answering(url: str) -> Iterator[None]:
+def answering(url: str) -> Iterator[None]:
+    """Raise what storage answers to that as SourceError (retryable)."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

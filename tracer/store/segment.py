@@ -93,8 +93,11 @@ def conform(signal: str, table: pa.Table) -> pa.Table:
         raise ValueError(f"{signal}: {error}") from error
 
 
-def write(path: Path, signal: str, table: pa.Table, facts: dict[str, Any]) -> Segment:
-    """Write the rows to ``path``, neither synced nor published, and return the segment under that path."""
+def write(path: Path, signal: str, table: pa.Table, facts: dict[str, Any], sink: Any = None) -> Segment:
+    """Write the rows to ``path``, neither synced nor published, and return the segment under that path.
+
+    With ``sink``, a stream, they go there.
+    """
     start_ns = end_ns = None
     if signal in TIME_COLUMN:
         bounds = pc.call_function("min_max", [table.column(TIME_COLUMN[signal])]).as_py()
@@ -110,7 +113,7 @@ def write(path: Path, signal: str, table: pa.Table, facts: dict[str, Any]) -> Se
     footer = {_KEY + key: str(value) for key, value in facts.items() if value is not None}
     # The Arrow schema is declared in code: a copy in each footer would outweigh small segments.
     options: dict[str, Any] = {"use_dictionary": _REPETITIVE[signal], "store_schema": False}
-    with pq.ParquetWriter(str(path), table.schema, **_ENCODING, **options) as writer:
+    with pq.ParquetWriter(sink or str(path), table.schema, **_ENCODING, **options) as writer:
         writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
         writer.add_key_value_metadata(footer)
     return Segment(path, signal, table.num_rows, start_ns, end_ns, path.stem, facts.get("digest"))

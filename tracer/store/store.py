@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from hypocenter.errors import SourceError
 
@@ -24,10 +25,10 @@ from .segment import SUFFIX, Segment, conform, describe, write
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
-    import pyarrow.fs as pafs
 
 MARKER = "hypocenter-store.json"
 _FORMAT_VERSION = 1
+FORMAT = {"format": "hypocenter-store", "format_version": _FORMAT_VERSION, "schema_version": SCHEMA_VERSION}
 _STAGING, _SOURCES = "tmp", "sources"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,199}")
 _SWEEP_EVERY_S = 3600.0
@@ -68,6 +69,10 @@ class Store:
             self._check_marker()
         except OSError as error:
             raise durable.source_error(str(self.path), error) from error
+
+    def __str__(self) -> str:
+        """Return the path as it was given."""
+        return str(self.path)
 
     @property
     def place(self) -> str:
@@ -150,6 +155,11 @@ class Store:
         """Return the Parquet files of `segments`, for engines that read them themselves."""
         return [str(segment.path) for segment in self.segments(signal, window)]
 
+    def size_bytes(self, segments: Sequence[Segment]) -> int:
+        """Return what the files of segments take."""
+        places = self.filesystem or pafs.LocalFileSystem()
+        return sum(info.size or 0 for info in places.get_file_info([str(segment.path) for segment in segments]))
+
     def read(
         self,
         signal: str,
@@ -197,8 +207,7 @@ class Store:
             raise SourceError(f"{self.path}: holds other files and is not a store; name an empty or a new folder")
         self.path.mkdir(parents=True, exist_ok=True)
         durable.sync(self.path.parent)
-        content = {"format": "hypocenter-store", "format_version": _FORMAT_VERSION, "schema_version": SCHEMA_VERSION}
-        durable.write_whole(self.path / MARKER, json.dumps(content).encode(), self.staging())
+        durable.write_whole(self.path / MARKER, json.dumps(FORMAT).encode(), self.staging())
 
     def _check_marker(self) -> None:
         try:
