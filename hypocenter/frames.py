@@ -149,6 +149,8 @@ class States(Table):
 def _told_apart(columns: list[tuple[Any, ...]]) -> list[str]:
     """Return what tells the series of one metric apart; of one alone, all that is known."""
     words = [" ".join(str(part) for part in column[1:] if isinstance(part, str)).split() for column in columns]
+    # A pod's name begins with its service's.
+    words = [[word for word in told if not any(other.startswith(f"{word}-") for other in told)] for told in words]
     common = set.intersection(*map(set, words)) if len(words) > 1 else set()
     return [" ".join(word for word in told if word not in common) or " ".join(told) for told in words]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import PALETTE, PATTERNS, blank, plain, shorten
+from .look import PALETTE, PATTERNS, blank, in_one_look, plain, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 
+@in_one_look
 def evidence_bars(evidence: pd.DataFrame, limit: int = 5) -> go.Figure:
     """Return the evidence of the first ``limit`` candidates in nats, for to the right and against to the left of 0.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .look import in_one_look
 from .map_scale import CHANGES
 from .service_map import Record, ServiceMap, with_traffic
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
 
 
+@in_one_look
 def diff_map(before: DependencyGraph, after: DependencyGraph, changes: pd.DataFrame) -> go.Figure:
     """Return the calls of both graphs on one map, the edges coloured and dashed by what became of them.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import NORMAL, SUSPECT, at, blank, is_dark, nothing, plain, seconds
+from .look import FEW_TO_MANY, NORMAL, SUSPECT, at, blank, in_one_look, nothing, plain, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,7 @@ class Region:
     longest_s: float = float("inf")
 
 
+@in_one_look
 def latency_heatmap(
     spans: pd.DataFrame, region: Region | None = None, title: str | None = None, what: str = "spans"
 ) -> go.Figure:
@@ -61,7 +62,7 @@ def latency_heatmap(
         y=middles,
         z=np.where(count > 0, np.log10(np.maximum(count, 1)), np.nan),
         customdata=np.dstack([count, np.array(words)[:, None].repeat(count.shape[1], axis=1)]),
-        colorscale=_shades(),
+        colorscale=FEW_TO_MANY,
         hovertemplate="%{x|%H:%M:%S}: %{customdata[0]} " + what + " of %{customdata[1]}<extra></extra>",
         colorbar=_counts(int(count.max()), what),
     )
@@ -90,14 +91,6 @@ def latency_heatmap(
     return figure.update_layout(dragmode="select", showlegend=False)
 
 
-def _shades() -> list[str]:
-    """Return colours from few to many: few still stands out from the paper, many the most."""
-    from plotly.colors import sample_colorscale
-
-    shades: list[str] = sample_colorscale("Cividis", list(np.linspace(*((0.35, 1.0) if is_dark() else (0.95, 0.0)), 9)))
-    return shades
-
-
 def _counts(most: int, what: str) -> dict[str, object]:
     numbers = sorted({*(10**d for d in range(len(str(max(most, 1))))), max(most, 1)})
     ticks = {"tickvals": list(np.log10(numbers)), "ticktext": [f"{n:,}" for n in numbers]}
@@ -111,6 +104,7 @@ def _ticks(low: float, high: float) -> dict[str, object]:
     return {"tickvals": values, "ticktext": [seconds(value) for value in values]}
 
 
+@in_one_look
 def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
     """Return the share of spans that have an attribute's value, inside a region beside outside, most different first.
 
@@ -135,7 +129,7 @@ def contrast_bars(contrast: pd.DataFrame, most: int = 12) -> go.Figure:
             hovertemplate="%{y}<br>%{x:.1%} of the spans<extra>%{fullData.name}</extra>",
         )
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
-    figure.update_xaxes(range=[0, 1], tickformat=".0%", title={"text": "share of the spans"})
+    figure.update_xaxes(range=[0, 1.02], tickformat=".0%", title={"text": "share of the spans"})
     return figure.update_layout(
         barmode="group", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import blank, plain, seconds
+from .look import LITTLE_TO_MUCH, PAPER, blank, in_one_look, plain, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _ROOT = "all"
 
 
+@in_one_look
 def icicle(paths: pd.DataFrame, title: str | None = None) -> go.Figure:
     """Return the trees as an icicle, callers above; the width is time, darker the more is its own; a click zooms in.
 
@@ -39,10 +40,10 @@ def icicle(paths: pd.DataFrame, title: str | None = None) -> go.Figure:
         branchvalues="remainder",
         marker={
             "colors": [0.0, *share],
-            "colorscale": [[0, "#dbe7f2"], [1, "#1f6fb2"]],
+            "colorscale": LITTLE_TO_MUCH,
             "cmin": 0,
             "cmax": 1,
-            "line": {"width": 1, "color": "#ffffff"},
+            "line": {"width": 1, "color": PAPER},
             "colorbar": {"title": {"text": "own time", "side": "right"}, "tickformat": ".0%", "thickness": 12},
         },
         text=["", *text],

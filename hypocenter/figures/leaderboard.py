@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import NORMAL, SECOND, blank, plain
+from .look import NORMAL, SECOND, blank, in_one_look, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _ROW_PX, _CHROME_PX = 30, 120
 
 
+@in_one_look
 def leaderboard(board: pd.DataFrame) -> go.Figure:
     """Return AC@1 with its 95 % interval and AC@3 as a hollow mark, a row per method in the table's order.
 

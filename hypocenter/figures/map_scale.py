@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-INK = "#1f2933"
-QUIET = "#a8b5c2"
-_UNKNOWN = "#c9c2cf"
+from .look import INK, PAPER
+
+QUIET = "#93a2b1"
+_UNKNOWN = "#a79db0"
 SHAPES = {
     "service": "circle",
     "database": "square",
@@ -22,24 +23,25 @@ SHAPES = {
 }
 # What became of a call from one graph to another, the more telling the later.
 CHANGES = ("as before", "rate", "better", "worse", "vanished", "appeared")
-# Light to dark as it gets worse (so that print and colour-blind eyes tell it), from ColorBrewer's YlOrBr and YlGnBu.
+# Darker as it gets worse (and lighter on dark paper), so that print and colour-blind eyes tell it; near ColorBrewer's
+# YlOrBr and YlGnBu.
 _CLASSES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
     "errors": (
         "error_ratio",
         (
             (0.0, "no errors", QUIET),
-            (0.01, "errors up to 1 %", "#fec44f"),
-            (0.05, "errors up to 5 %", "#f28a1c"),
-            (0.2, "errors up to 20 %", "#cc4c02"),
+            (0.01, "errors up to 1 %", "#c08410"),
+            (0.05, "errors up to 5 %", "#b75d06"),
+            (0.2, "errors up to 20 %", "#a23a06"),
             (math.inf, "errors over 20 %", "#7f2704"),
         ),
     ),
     "latency": (
         "p95_s",
         (
-            (0.01, "p95 up to 10 ms", "#b5d9c3"),
-            (0.05, "p95 up to 50 ms", "#7fcdbb"),
-            (0.2, "p95 up to 200 ms", "#41a6c4"),
+            (0.01, "p95 up to 10 ms", "#6fae93"),
+            (0.05, "p95 up to 50 ms", "#3f9e9b"),
+            (0.2, "p95 up to 200 ms", "#2b7fae"),
             (1.0, "p95 up to 1 s", "#2c5fa8"),
             (math.inf, "p95 over 1 s", "#17205c"),
         ),
@@ -48,8 +50,8 @@ _CLASSES: dict[str, tuple[str, tuple[tuple[float, str, str], ...]]] = {
         "change",
         (
             (0.0, "as before", QUIET),
-            (1.0, "another rate", "#7c8794"),
-            (2.0, "faster, or fewer errors", "#41a6c4"),
+            (1.0, "another rate", "#6b7682"),
+            (2.0, "faster, or fewer errors", "#2f93b3"),
             (3.0, "slower, or more errors", "#cc4c02"),
             (4.0, "vanished (dotted)", "#7f2704"),
             (5.0, "appeared (dashed)", "#17205c"),
@@ -91,7 +93,7 @@ def legend(kinds: set[str], scale: Scale, numbers: set[int]) -> Iterable[go.Scat
     """Yield the legend's entries for the kinds of nodes and the classes that are on the map."""
     for kind, shape in SHAPES.items():
         if kind in kinds:
-            fill = INK if "open" in shape else "white"
+            fill = INK if "open" in shape else PAPER
             yield _entry(kind, symbol=shape, color=fill, line={"color": INK, "width": 1.5})
     for number, (_, name, colour) in enumerate(scale.classes):
         if number in numbers:

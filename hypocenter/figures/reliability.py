@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .look import NORMAL, PALETTE, blank, plain
+from .look import PALETTE, PAPER, blank, in_one_look, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 
 
+@in_one_look
 def reliability_diagram(bins: pd.DataFrame) -> go.Figure:
     """Return said probability against the share that was right, with 95 % intervals; honest is the diagonal.
 
@@ -39,7 +40,7 @@ def reliability_diagram(bins: pd.DataFrame) -> go.Figure:
                 "symbol": _SYMBOLS[number % len(_SYMBOLS)],
                 # The area tells the number of cases.
                 "size": np.clip(4 * np.sqrt(part.n.to_numpy(dtype=float)), 8, 30),
-                "line": {"width": 1, "color": NORMAL},
+                "line": {"width": 1, "color": PAPER},
             },
             error_y={
                 "type": "data",

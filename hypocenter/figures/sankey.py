@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import NORMAL, SECOND, SUSPECT, blank, plain
+from .look import NORMAL, SECOND, SUSPECT, blank, in_one_look, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _FAINT = 0.35
 
 
+@in_one_look
 def propagation_sankey(ways: pd.DataFrame, symptom: str | None = None) -> go.Figure:
     """Return the ways of a failure as a Sankey diagram: origins left, the symptom right, as broad as they are likely.
 

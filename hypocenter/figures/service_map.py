@@ -15,9 +15,10 @@ import plotly.graph_objects as go
 
 from ..errors import GraphError
 from ..tracer.window import to_rfc3339
+from .look import INK, PAPER, blank, in_one_look
 from .map_layout import Layout, Point, layered
 from .map_names import fitting
-from .map_scale import INK, SHAPES, Scale, legend
+from .map_scale import SHAPES, Scale, legend
 from .map_text import edge_text, label, node_text, number, plain, short
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ _HALO_PX = 10.0
 _PAGE_WIDTH_PX = 1360
 _MOST_NAMES = 110
 TOWARDS = ("both", "callers", "callees")
+_OUTLINE, _LANES, _LANE_NAME = "#3e4c59", ("#eaeff4", "#f4f6f8"), "#52606d"
+_BEHIND_ORIGIN, _BEHIND_SYMPTOM = "#ffd166", "#9ad0f5"
 
 
+@in_one_look
 def service_map(
     graph: DependencyGraph,
     highlight: Sequence[str] = (),
@@ -189,7 +193,7 @@ class ServiceMap:
 
     def figure(self, title: str) -> go.Figure:
         lanes = [lane for lane in self.layout.lanes if lane.name]
-        figure = go.Figure()
+        figure = blank(self.height_px)
         figure.add_traces([*self._lines(), *self._bold_path(), *self._halos(), *self._marks(), *self._names()])
         figure.add_trace(self._hover_of_edges())
         shown = [*self.edges.values(), *(n for n in self.nodes.values() if n["kind"] not in ("entry", "unknown"))]
@@ -199,21 +203,18 @@ class ServiceMap:
         for i, lane in enumerate(lanes):
             figure.add_shape(
                 type="rect", layer="below", x0=x_range[0], x1=x_range[1], y0=lane.low - 0.5, y1=lane.high + 0.5,
-                fillcolor="#f4f6f8" if i % 2 else "#eaeff4", line_width=0,
+                fillcolor=_LANES[i % 2], line_width=0,
             )  # fmt: skip
             figure.add_annotation(
                 x=x_range[0], y=lane.high + 0.48, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
-                xanchor="left", yanchor="top", font={"size": 11, "color": "#52606d"},
+                xanchor="left", yanchor="top", font={"size": 11, "color": _LANE_NAME},
             )  # fmt: skip
         figure.update_layout(
-            title={"text": plain(title, 200), "font": {"size": 15}},
-            template="plotly_white", font={"family": "Helvetica, Arial, sans-serif", "color": INK},
-            height=self.height_px, margin={"l": 20, "r": 20, "t": 46, "b": 60}, hovermode="closest",
+            title={"text": plain(title, 200)}, margin={"l": 20, "r": 20, "t": 46, "b": 60}, hovermode="closest",
             legend={
                 "orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemclick": False, "itemdoubleclick": False,
             },
             xaxis={"visible": False, "range": x_range}, yaxis={"visible": False, "range": y_range},
-            plot_bgcolor="white", paper_bgcolor="white",
             meta={"positions": {name: list(point) for name, point in self.layout.positions.items()}},
         )  # fmt: skip
         return figure
@@ -296,14 +297,14 @@ class ServiceMap:
         if not self.path:
             return []
         return [
-            self._line(self.path, "#ffffff", 8.0, opacity=1.0),
+            self._line(self.path, PAPER, 8.0, opacity=1.0),
             self._line(self.path, INK, 4.0, opacity=1.0),
         ]
 
     def _halos(self) -> list[go.Scatter]:
-        marked = [(n, "#ffd166") for n in self.origins]
+        marked = [(n, _BEHIND_ORIGIN) for n in self.origins]
         if self.symptom is not None and self.symptom not in self.origins:
-            marked.append((self.symptom, "#9ad0f5"))
+            marked.append((self.symptom, _BEHIND_SYMPTOM))
         if not marked:
             return []
         return [
@@ -325,7 +326,7 @@ class ServiceMap:
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in is_open], y=[self.layout.positions[n][1] for n in is_open],
                 mode="markers", showlegend=False, hoverinfo="skip",
-                marker={"size": [2 * self.radius_px[n] for n in is_open], "color": "white", "opacity": 1},
+                marker={"size": [2 * self.radius_px[n] for n in is_open], "color": PAPER, "opacity": 1},
             ),
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in names], y=[self.layout.positions[n][1] for n in names],
@@ -335,7 +336,7 @@ class ServiceMap:
                     "symbol": [SHAPES.get(self.nodes[n]["kind"], "circle") for n in names],
                     "size": [2 * self.radius_px[n] for n in names],
                     "color": [self._fill(self.nodes[n]) for n in names],
-                    "line": {"color": "#3e4c59", "width": 1.2 if len(names) < 300 else 0.6}, "opacity": 1,
+                    "line": {"color": _OUTLINE, "width": 1.2 if len(names) < 300 else 0.6}, "opacity": 1,
                 },
             ),
         ]  # fmt: skip
@@ -375,7 +376,9 @@ class ServiceMap:
                 text=[label(texts[i], names[i] in marked) for i in shown],
                 textposition=[sides[i] or "bottom center" for i in shown],
                 # Lines that pass behind a name stay clear of it.
-                textfont={"size": [fonts[i] for i in shown], "color": INK, "shadow": "0 0 2px white, 0 0 3px white"},
+                textfont={
+                    "size": [fonts[i] for i in shown], "color": INK, "shadow": f"0 0 2px {PAPER}, 0 0 3px {PAPER}",
+                },
             )
         ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .look import LABEL_LENGTH, NORMAL, SECOND, SUSPECT, blank, nothing, plain
+from .look import LABEL_LENGTH, NORMAL, PAPER, SECOND, SUSPECT, blank, in_one_look, nothing, plain
 from .timeline import add_marks
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_LANES = 40
 
 
+@in_one_look
 def state_timeline(
     states: pd.DataFrame, events: pd.DataFrame, marks: Mapping[str, int] | None = None, most: int = _MOST_LANES
 ) -> go.Figure:
@@ -53,11 +54,12 @@ def state_timeline(
                     "color": colour,
                     # The hatching lies on the colour, so that the words on it stay readable.
                     "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "#000000", "fgopacity": 0.25},
-                    "line": {"width": 1, "color": "#ffffff"},
+                    "line": {"width": 1, "color": PAPER},
                 },
                 text=[plain(state, LABEL_LENGTH) for state in part.state],
+                # In the middle, since events often lie where a state begins.
                 textposition="inside",
-                insidetextanchor="start",
+                insidetextanchor="middle",
                 customdata=part.state.map(plain),
                 hovertemplate="%{y}: %{customdata}<br>since %{base}<extra></extra>",
             )
@@ -68,7 +70,7 @@ def state_timeline(
             y=told.object.map(names),
             mode="markers",
             name="event",
-            marker={"symbol": "diamond", "size": 9, "color": SECOND, "line": {"width": 1, "color": "#ffffff"}},
+            marker={"symbol": "diamond", "size": 9, "color": SECOND, "line": {"width": 1, "color": PAPER}},
             hovertext=[plain(text, 200) for text in told.text],
             hovertemplate="%{x|%H:%M:%S} %{hovertext}<extra>%{y}</extra>",
         )

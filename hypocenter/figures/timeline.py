@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .look import BAND, PALETTE, SUSPECT, at, blank, plain
+from .look import BAND, PALETTE, SUSPECT, at, blank, in_one_look, plain
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 _ROW_PX, _CHROME_PX = 130, 70
-_PLOT_PX, _NAME_PX = 80, 13  # of a row, about: what its lines have, and what a name takes
+_PLOT_PX, _NAME_PX, _NAME_FONT_PX = 80, 13, 11  # of a row, about: what its lines have, and what a name takes
 # Told apart by more than their colours; the onset's is not among them.
 _COLOURS = tuple(colour for colour in PALETTE if colour != SUSPECT)
 _LINES = ("solid", "dot", "dash", "dashdot", "longdash")
-_NAME_LENGTH = 48
+_NAME_LENGTH = 40
 _DASHES = {"onset": "solid", "alert": "dash", "first symptom": "dash"}
 
 
@@ -33,6 +33,7 @@ class Panel:
     percent: bool = False
 
 
+@in_one_look
 def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
     """Return the panels one above the other on one clock; ``marks`` are vertical lines: label -> nanoseconds.
 
@@ -59,7 +60,7 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
                 name=plain(name),
                 mode="lines+markers" if len(panel.frame) < 40 else "lines",
                 marker_size=4,
-                line={"color": _COLOURS[number % len(_COLOURS)], "dash": _LINES[number % len(_LINES)], "width": 2},
+                line={"color": _colour(number), "dash": _LINES[number % len(_LINES)], "width": 2},
                 # Unknown is not zero: a gap in the data stays a gap in the line.
                 connectgaps=False,
                 showlegend=False,
@@ -74,13 +75,20 @@ def timeline(panels: Sequence[Panel], marks: Mapping[str, int]) -> go.Figure:
         figure.update_yaxes(**_scale(panel), nticks=4, automargin=True, row=row, col=1)
     add_marks(figure, marks)
     top_px = 48 + 14 * len(marks)
-    return figure.update_layout(hovermode="x unified", margin_t=top_px, height=top_px + 60 + _ROW_PX * count)
+    return figure.update_layout(
+        hovermode="x unified",
+        margin_t=top_px,
+        margin_r=_room_px(panels),
+        height=top_px + 60 + _ROW_PX * count,
+    )
 
 
 def add_marks(figure: go.Figure, marks: Mapping[str, int]) -> None:
     """Draw vertical lines over all rows of a figure, the label of each above: label -> nanoseconds since the epoch."""
     for number, (label, time_ns) in enumerate(sorted(marks.items(), key=lambda mark: (mark[1], mark[0]))):
-        figure.add_vline(x=at(time_ns), line={"color": SUSPECT, "width": 1.5, "dash": _DASHES.get(label, "dot")})
+        line = {"color": SUSPECT, "width": 1.5, "dash": _DASHES.get(label, "dot")}
+        # Below, so that words on bars stay readable.
+        figure.add_vline(x=at(time_ns), line=line, layer="below")
         figure.add_annotation(
             x=at(time_ns),
             y=1,
@@ -102,23 +110,33 @@ def _scale(panel: Panel) -> dict[str, Any]:
 
 
 def _name_lines(figure: go.Figure, lines: pd.DataFrame, row: int) -> None:
-    """Write each line's name at its last known point, clear of the others: a legend would be far from what it names."""
+    """Write each line's name beside the plot, as high as it ends and clear of the others."""
     highest = max(float(np.nanmax(lines.to_numpy(dtype=float), initial=0.0)), 1e-12)
-    last = {name: line.dropna() for name, line in lines.items()}
-    ends = sorted((float(line.iloc[-1]), number, line) for number, line in enumerate(last.values()) if len(line))
+    last = [line.dropna() for _, line in lines.items()]
+    ends = sorted((float(line.iloc[-1]), number) for number, line in enumerate(last) if len(line))
     free_px = float(-_NAME_PX)
-    for value, _, line in ends:
+    for value, number in ends:
         place_px = _PLOT_PX * value / highest
         free_px = max(place_px, free_px + _NAME_PX)
         figure.add_annotation(
-            x=line.index[-1].floor("us"),
+            x=1,
+            xref="paper",
             y=value,
+            yref="y" if row == 1 else f"y{row}",
             yshift=free_px - place_px,
-            text=plain(line.name, _NAME_LENGTH),
+            text=f'<span style="color:{_colour(number)}">━</span> {plain(lines.columns[number], _NAME_LENGTH)}',
             showarrow=False,
-            xanchor="right",
-            yanchor="bottom",
-            font_size=11,
-            row=row,
-            col=1,
+            xanchor="left",
+            font_size=_NAME_FONT_PX,
         )
+
+
+def _room_px(panels: Sequence[Panel]) -> float:
+    """Return how wide the names beside the plots are, about."""
+    names = [str(name) for panel in panels if len(panel.frame.columns) > 1 for name in panel.frame.columns]
+    longest = max((min(len(name), _NAME_LENGTH) for name in names), default=-2)
+    return 8 + (longest + 2) * 0.62 * _NAME_FONT_PX
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .look import LABEL_LENGTH, NORMAL, SUSPECT, blank, plain, seconds, shorten
+from .look import LABEL_LENGTH, NORMAL, SUSPECT, blank, in_one_look, plain, seconds, shorten
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -19,6 +19,7 @@ _MOST_ROWS = 200
 CRITICAL = "#b8860b"
 
 
+@in_one_look
 def waterfall(
     spans: pd.DataFrame,
     suspect: str | None = None,

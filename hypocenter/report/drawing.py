@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from .environment import asset
 from .links import Link
 
 
@@ -19,3 +21,12 @@ class Drawing:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     links: tuple[Link, ...] = ()
+
+
+def drawing_scripts() -> list[str]:
+    """Return the scripts that draw the figures of a page: plotly.js and what dresses them for the page's scheme."""
+    from plotly.offline import get_plotlyjs
+
+    from ..figures.look import ON_DARK
+
+    return [get_plotlyjs(), f"const ON_DARK = {json.dumps(ON_DARK)};\n{asset('report.js')}"]

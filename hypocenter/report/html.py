@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .answer import answer, clock, grouped, name_of, percent
-from .environment import asset, environment, json_block, policy
+from .drawing import drawing_scripts
+from .environment import environment, json_block, policy
 from .sections import build
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def to_html(
 
     Without a ``graph`` the service map is left out. ``links`` are URL templates (`hypocenter.report.links`).
     """
-    from plotly.offline import get_plotlyjs
-
     drawn = build(ranking, case, graph, links)
-    scripts = [get_plotlyjs(), asset("report.js")] if drawn.drawings else []
+    scripts = drawing_scripts() if drawn.drawings else []
     return (
         pages()
         .get_template("report.html")

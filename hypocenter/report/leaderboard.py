@@ -14,8 +14,8 @@ from ..analysis.evaluation.scoring import Score, score_all
 from ..analysis.evaluation.tables import bins, board, by_accuracy
 from ..figures import leaderboard, reliability_diagram
 from .answer import name_of, percent
-from .drawing import Drawing
-from .environment import asset, policy
+from .drawing import Drawing, drawing_scripts
+from .environment import policy
 from .html import pages
 
 if TYPE_CHECKING:
@@ -42,13 +42,11 @@ def write_leaderboard(
     ``subject`` is the ranker whose misses are listed, ``said`` how the cases were run, ``more`` what else was measured.
     Everything from the cases is escaped, and the page loads nothing.
     """
-    from plotly.offline import get_plotlyjs
-
     scores = score_all(predictions)
     overall = [s for s in scores if s.group == "all"]
     calibrations = calibrate(predictions)
     mine = next((s for s in overall if s.ranker == subject), None)
-    scripts = [get_plotlyjs(), asset("report.js")] if overall else []
+    scripts = drawing_scripts() if overall else []
     html = (
         pages()
         .get_template("leaderboard.html")

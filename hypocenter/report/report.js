@@ -5,34 +5,34 @@
   const touch = matchMedia("(pointer: coarse)");
   const plots = [...document.querySelectorAll(".plot")];
 
-  function colours() {
-    const style = getComputedStyle(document.body);
-    const ink = style.getPropertyValue("--ink").trim(), line = style.getPropertyValue("--line").trim();
-    return { ink, line };
+  const ON_LIGHT = Object.fromEntries(Object.entries(ON_DARK).map(([light, dark]) => [dark, light]));
+
+  // The colours of a figure for the page's scheme, as hypocenter.figures.look.restyle has them.
+  function coloured(value, key = "") {
+    if (typeof value === "string") {
+      const dark = scheme.matches && !document.body.classList.contains("print");
+      const swaps = dark ? ON_DARK : ON_LIGHT;
+      return /color|shadow/.test(key) ? value.replace(/#[0-9a-f]{6}/g, (colour) => swaps[colour] ?? colour) : value;
+    }
+    if (Array.isArray(value)) return value.map((part) => coloured(part, key));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, coloured(part, name)]));
   }
 
   function dressed(layout) {
-    const { ink, line } = colours();
-    const dress = { ...layout, autosize: true };
-    // A figure on a sheet of its own, as the map, keeps its ink; the others stand on the page's paper.
-    const sheet = "paper_bgcolor" in layout;
-    if (!sheet) {
-      dress.font = { ...layout.font, color: ink };
-      dress.paper_bgcolor = dress.plot_bgcolor = "rgba(0,0,0,0)";
-    }
-    dress.hoverlabel = { ...layout.hoverlabel, align: "left" };
+    // A figure stands on the page's paper.
+    const dress = { ...layout, autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     // A finger that scrolls the page must not zoom a figure.
     if (touch.matches) dress.dragmode = false;
-    for (const key of sheet ? [] : Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k))) {
-      dress[key] = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, ...layout[key] };
-      if (narrow.matches) dress[key].tickfont = { size: 10, ...layout[key].tickfont };
+    for (const key of narrow.matches ? Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k)) : []) {
+      dress[key] = { ...layout[key], tickfont: { size: 10, ...layout[key].tickfont } };
     }
     return dress;
   }
 
   function draw(plot) {
     const source = document.querySelector(`script[data-for="${plot.id}"]`);
-    const figure = JSON.parse(source.textContent);
+    const figure = coloured(JSON.parse(source.textContent));
     return Plotly.react(plot, figure.data, dressed(figure.layout), {
       responsive: true, displaylogo: false, displayModeBar: false,
     });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,8 @@ from hypocenter.figures import (
     timeline,
     waterfall,
 )
-from hypocenter.figures.look import PALETTE, SUSPECT, blank, plain
+from hypocenter.figures.look import ON_DARK, PALETTE, PAPER, SUSPECT, plain
+from hypocenter.figures.map_scale import Scale
 from hypocenter.incident import RankedIncident
 
 MS = 10**6
@@ -106,6 +109,19 @@ def test_timeline_marks_in_order_of_time_and_leaves_gaps_open() -> None:
     assert [(s.y0, s.y1) for s in figure.layout.shapes if s.type == "rect"] == [(0.0, 0.1)] * 2
 
 
+def test_timeline_names_lines_beside_the_plot_and_apart() -> None:
+    index = pd.to_datetime([0, 10**9], unit="ns", utc=True)
+    lines = pd.DataFrame({"p95": [2.0, 1.0], "p50": [1.0, 1.0]}, index=index)
+    figure = timeline([Panel("calls", lines[["p95"]]), Panel("ms", lines)], {})
+    names = [a for a in figure.layout.annotations if "━" in a.text]
+    assert [(a.text[-3:], a.xref, a.x, a.xanchor, a.yref) for a in names] == [
+        ("p95", "paper", 1, "left", "y2"),
+        ("p50", "paper", 1, "left", "y2"),
+    ]
+    assert names[1].yshift - names[0].yshift == 13
+    assert figure.layout.margin.r > timeline([Panel("calls", lines[["p95"]])], {}).layout.margin.r + 20
+
+
 def test_evidence_bars_hold_for_and_against_in_the_order_of_the_ranking() -> None:
     figure = RankedIncident(small.ranking(), small.case()).figure()
     drawn = {
@@ -147,12 +163,14 @@ def test_contrast_bars_show_both_sides_from_the_most_different_on() -> None:
     assert list(inside.y) == ["<b>db.name</b><br>a&lt;b", "<b>pod</b><br>p"]
 
 
+PATHS = pd.DataFrame(
+    [(0, -1, "web", "GET", 2, 4.0, 1.0, 0), (1, 0, "db", "SELECT", 4, 3.0, 3.0, 1)],
+    columns=["path", "parent", "service", "operation", "count", "total_s", "self_s", "errors"],
+)
+
+
 def test_icicle_is_as_wide_as_own_time_and_all_below() -> None:
-    columns = ["path", "parent", "service", "operation", "count", "total_s", "self_s", "errors"]
-    table = pd.DataFrame(
-        [(0, -1, "web", "GET", 2, 4.0, 1.0, 0), (1, 0, "db", "SELECT", 4, 3.0, 3.0, 1)], columns=columns
-    )
-    (shown,) = icicle(table).data
+    (shown,) = icicle(PATHS).data
     assert (list(shown.ids), list(shown.parents)) == (["all", "0", "1"], ["", "all", "0"])
     assert (list(shown.values), shown.branchvalues) == ([0.0, 1.0, 3.0], "remainder")
     assert list(shown.marker.colors) == [0.0, 0.25, 1.0]
@@ -178,11 +196,14 @@ def test_reliability_has_a_diagonal_and_wilson_intervals() -> None:
     assert ours.error_y.arrayminus[1] == pytest.approx(0.2775, abs=1e-4)
 
 
+STATES = pd.DataFrame({"object": ["Pod/a", "Pod/b", "Pod/b"], "state": ["ready", "ready", "OOMKilled"]}).assign(
+    start=utc(0, 0, 5), end=utc(9, 5, 9), is_bad=[False, False, True]
+)
+EVENTS = pd.DataFrame({"time": utc(5), "object": ["Pod/b"], "text": ["Killing: memory"]})
+
+
 def test_state_timeline_shows_the_worst_objects_first_and_counts_the_rest() -> None:
-    states = pd.DataFrame({"object": ["Pod/a", "Pod/b", "Pod/b"], "state": ["ready", "ready", "OOMKilled"]})
-    states = states.assign(start=utc(0, 0, 5), end=utc(9, 5, 9), is_bad=[False, False, True])
-    events = pd.DataFrame({"time": utc(5), "object": ["Pod/b"], "text": ["Killing: memory"]})
-    figure = state_timeline(states, events, {"onset": 5 * 10**9}, most=1)
+    figure = state_timeline(STATES, EVENTS, {"onset": 5 * 10**9}, most=1)
     assert [(bar.name, list(bar.y), list(bar.customdata)) for bar in figure.data[:2]] == [
         ("as it should be", ["Pod/b"], ["ready"]),
         ("not well", ["Pod/b"], ["OOMKilled"]),
@@ -225,12 +246,54 @@ def test_figure_of_nothing_is_an_empty_one(name: str) -> None:
     assert sum(len(trace.x) for trace in EMPTY[name]().data if getattr(trace, "x", None) is not None) == 0
 
 
-def test_figures_are_dark_where_the_users_plotly_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    light = blank(100)
+DRAWN = {
+    "map": lambda: graph(edge("web", "cart", 60, errors=30), edge("external", "web")).figure(
+        highlight=["cart"], symptom="web"
+    ),
+    "diff": lambda: graph(edge("web", "cart", 60)).diff(graph(edge("web", "new", 60))).figure(),
+    "waterfall": lambda: waterfall(TRACE, "pay"),
+    "heatmap": lambda: latency_heatmap(spans((0, 1, False), (5, 900, True)), Region(0, 10**9)),
+    "icicle": lambda: icicle(PATHS),
+    "states": lambda: state_timeline(STATES, EVENTS, {"onset": 5 * 10**9}),
+    "reliability": lambda: reliability_diagram(bins([Calibration("ours", 9, ((0.5, 0.4, 9),), 0.1, 0.1)])),
+}
+
+
+def colours(figure: Any) -> set[str]:
+    return set(re.findall("#[0-9a-f]{6}", figure.to_json()))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figure_is_dark_where_the_users_plotly_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    light = DRAWN[name]()
     monkeypatch.setattr(pio.templates, "default", "plotly_dark")
-    dark = blank(100)
-    papers = [f.layout.template.layout.paper_bgcolor for f in (light, dark, restyle(light, dark=True))]
-    assert papers == ["#ffffff", "#14181d", "#14181d"]
+    dark = DRAWN[name]()
+    assert colours(light) & set(ON_DARK.values()) == set()
+    assert colours(dark) == {ON_DARK.get(colour, colour) for colour in colours(light)}
+    assert json.loads(restyle(light, dark=True).to_json()) == json.loads(dark.to_json())
+    back = [json.loads(restyle(figure, dark=False).to_json()) for figure in (dark, light)]
+    assert back[0] == back[1]
+
+
+def test_a_colour_on_dark_paper_stands_for_one_on_light_paper_alone() -> None:
+    assert len(set(ON_DARK.values()) | set(ON_DARK)) == 2 * len(ON_DARK)
+
+
+def test_a_name_that_reads_like_a_colour_keeps_its_letters() -> None:
+    named = graph(edge(PAPER, "cart"))
+    texts = [str(trace.text) for trace in restyle(named.figure(), dark=True).data]
+    assert any(PAPER in text for text in texts)
+
+
+@pytest.mark.parametrize("scale", ["errors", "latency"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_is_worse_stands_out_more_in_print_too(scale: str, dark: bool) -> None:
+    light = [Scale.named(scale).colour(number) for number in range(5)]
+    shown = [ON_DARK.get(colour, colour) if dark else colour for colour in light]
+    paper = luminance(linear(ON_DARK[PAPER] if dark else PAPER))
+    contrast = [(max(own, paper) + 0.05) / (min(own, paper) + 0.05) for own in (luminance(linear(c)) for c in shown)]
+    assert contrast == sorted(contrast)
+    assert contrast[0] >= 2.5 and contrast[1] >= 3
 
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.

@@ -9,6 +9,7 @@ from rollup_tables import edge, graph, histogram
 
 from hypocenter.errors import GraphError
 from hypocenter.figures import service_map
+from hypocenter.figures.look import INK
 from hypocenter.figures.map_layout import layered
 from hypocenter.figures.map_names import fitting
 from hypocenter.graph.dependency_graph import DependencyGraph
@@ -99,7 +100,7 @@ def test_latency_of_what_measures_nothing_is_its_callers() -> None:
         trace for trace in figure.data if trace.mode == "markers" and trace.text is not None and "db" in str(trace.text)
     ][:1]
     colours = dict(zip([text.split("<b>")[1].split("</b>")[0] for text in marks.text], marks.marker.color, strict=True))
-    assert (colours["db"], colours["web"]) == ("#2c5fa8", "#c9c2cf")
+    assert (colours["db"], colours["web"]) == ("#2c5fa8", "#a79db0")
 
 
 def test_what_most_calls_show_does_not_cover_the_rest() -> None:
@@ -128,13 +129,13 @@ def test_colour_says_errors_or_latency() -> None:
     by_latency = {
         trace.line.color for trace in service_map(shop(), colour="latency").data if trace.mode == "lines+markers"
     }
-    assert by_errors == {"#a8b5c2", "#7f2704"}
-    assert by_latency == {"#2c5fa8", "#c9c2cf"}
+    assert by_errors == {"#93a2b1", "#7f2704"}
+    assert by_latency == {"#2c5fa8", "#a79db0"}
 
 
 def test_way_from_symptom_to_origin_is_bold_and_named() -> None:
     figure = service_map(shop(), highlight=["redis"], symptom="web")
-    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == "#1f2933"]
+    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == INK]
     assert list(bold.x).count(None) == 2
     assert "<b>likely origin<br>redis</b>" in drawn_names(figure)
     assert "<b>symptom<br>web</b>" in drawn_names(figure)
@@ -144,7 +145,7 @@ def test_way_from_symptom_to_origin_is_bold_and_named() -> None:
 def test_a_way_that_is_known_and_there_is_drawn_in_place_of_the_shortest(way: list[str], steps: int) -> None:
     longer = shop(edge("cart", "db", 5, callee_kind="database"), edge("web", "db", 5, callee_kind="database"))
     figure = service_map(longer, highlight=["db"], symptom="web", way=way)
-    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == "#1f2933"]
+    (bold,) = [t for t in figure.data if t.mode == "lines+markers" and t.line.width == 4 and t.line.color == INK]
     assert list(bold.x).count(None) == steps
 
 
