@@ -8,80 +8,61 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 COLUMNS = ["attribute", "value", "inside", "outside", "difference", "n_inside", "n_outside", "z"]
-_PLAIN = ("service", "name", "pod", "node", "kind", "status")
-_MAPS = ("attributes", "resource")
+_TEXTS, _NUMBERS, _MAPS = ("service", "name", "pod", "node"), ("kind", "status"), ("attributes", "resource")
 # The columns of spans that are compared.
-READ = (*_PLAIN, *_MAPS)
+READ = (*_TEXTS, *_NUMBERS, *_MAPS)
 
 
-def contrast(spans: pa.Table, inside: np.ndarray) -> pd.DataFrame:
+def counting(inside: str) -> str:
+    """Return the query that counts, in one pass over ``rows``, how often each attribute has each value.
+
+    Its answer has ``attribute``, ``value`` (JSON), ``n_inside`` and ``n_outside``: spans for which the condition
+    ``inside`` holds, and the others. One span that tells a value twice counts once.
+
+    Notes
+    -----
+    Many spans are alike: they are counted before their attributes are taken apart.
+    """
+    told = [f"{{'key': '{name}', 'value': to_json({name})::VARCHAR}}" for name in _TEXTS]
+    told += [f"{{'key': '{name}', 'value': {name}::VARCHAR}}" for name in _NUMBERS]
+    lists = [*(f"coalesce(map_entries({name}), [])" for name in _MAPS), f"[{', '.join(told)}]"]
+    alike = f"""
+        SELECT {", ".join(READ)}, count(*) FILTER ({inside}) AS inside, count(*) FILTER (NOT ({inside})) AS outside
+        FROM rows GROUP BY {", ".join(READ)}"""
+    apart = f"SELECT inside, outside, unnest(list_distinct(list_concat({', '.join(lists)}))) AS told FROM ({alike})"
+    return f"""
+        SELECT told.key AS attribute, told.value AS value,
+            sum(inside)::BIGINT AS n_inside, sum(outside)::BIGINT AS n_outside
+        FROM ({apart}) WHERE told.value IS NOT NULL
+        GROUP BY told.key, told.value HAVING sum(inside) + sum(outside) > 1"""
+
+
+def contrast(counted: pa.Table, sizes: tuple[int, int]) -> pd.DataFrame:
     """Return how often each attribute has each value among some spans and among the rest, the most different first.
 
     Parameters
     ----------
-    spans
-        Rows of `hypocenter.tracer.schema.SPANS`.
-    inside
-        Shape (n_spans,), True for the spans of the region.
+    counted
+        The answer of the query `counting`.
+    sizes
+        How many spans lie inside and outside.
 
     Returns
     -------
     Columns ``attribute``, ``value`` (JSON text, but plain for text), ``inside`` and ``outside`` (shares of all spans of
     that side), ``difference`` (inside less outside, -1..1), ``n_inside``, ``n_outside``, ``z`` (of the two-proportion
     test; its sign is that of the difference). Rows with a difference of 0 are left out; with an empty side there are
-    none.
-
-    Notes
-    -----
-    A value of one span alone tells nothing and is left out. The cost is linear in spans times attributes.
+    none. A value of one span alone tells nothing and is left out too.
     """
-    sizes = int(inside.sum()), int((~inside).sum())
     if not all(sizes):
         return pd.DataFrame(columns=COLUMNS)
-    parts = [_of_map(spans, name) for name in _MAPS if name in spans.column_names]
-    parts += [_of_column(spans, name) for name in _PLAIN if name in spans.column_names]
-    told = pd.concat(parts, ignore_index=True)
-    told["inside"] = inside[told.row.to_numpy()]
-    # One span that holds a key twice counts once.
-    told = told.drop_duplicates(["row", "attribute", "value"])
-    counted = told.groupby(["attribute", "value"], sort=True).inside.agg(["sum", "size"]).reset_index()
-    counted = counted[counted["size"] > 1]
-    n_inside, n_outside = counted["sum"].to_numpy(), (counted["size"] - counted["sum"]).to_numpy()
-    share_in, share_out = n_inside / sizes[0], n_outside / sizes[1]
-    pooled = counted["size"].to_numpy() / sum(sizes)
+    plain = pc.replace_substring_regex(counted["value"], r'^"(.*)"$', r"\1")
+    told = counted.set_column(counted.schema.get_field_index("value"), "value", plain).to_pandas()
+    summed = told.groupby(["attribute", "value"], sort=False)[["n_inside", "n_outside"]].sum().reset_index()
+    share_in, share_out = summed.n_inside / sizes[0], summed.n_outside / sizes[1]
+    pooled = (summed.n_inside + summed.n_outside) / sum(sizes)
     spread = np.sqrt(np.maximum(pooled * (1 - pooled), 1e-12) * (1 / sizes[0] + 1 / sizes[1]))
-    found = pd.DataFrame(
-        {
-            "attribute": counted.attribute,
-            "value": counted.value,
-            "inside": share_in,
-            "outside": share_out,
-            "difference": share_in - share_out,
-            "n_inside": n_inside,
-            "n_outside": n_outside,
-            "z": (share_in - share_out) / spread,
-        }
-    )
-    found = found[found.difference != 0]
-    order = found.assign(size=-found.difference.abs()).sort_values(["size", "attribute", "value"]).index
-    return found.loc[order].reset_index(drop=True)
-
-
-def _of_map(spans: pa.Table, name: str) -> pd.DataFrame:
-    column = spans[name].combine_chunks()
-    maps = column if isinstance(column, pa.MapArray) else pa.concat_arrays(column.chunks)
-    offsets = maps.offsets.to_numpy()
-    # A null map owns nothing, whatever its offsets say.
-    lengths = np.where(maps.is_valid().to_numpy(zero_copy_only=False), np.diff(offsets), 0)
-    places = np.repeat(offsets[:-1] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    places = places + np.arange(lengths.sum())
-    keys, values = maps.keys.take(pa.array(places)), maps.items.take(pa.array(places))
-    rows = np.repeat(np.arange(len(maps)), lengths)
-    text = pc.replace_substring_regex(values, r'^"(.*)"$', r"\1")
-    return pd.DataFrame({"row": rows, "attribute": keys.to_pandas(), "value": text.to_pandas()})
-
-
-def _of_column(spans: pa.Table, name: str) -> pd.DataFrame:
-    values = spans[name].to_pandas()
-    frame = pd.DataFrame({"row": np.arange(len(values)), "attribute": name, "value": values})
-    return frame.dropna(subset=["value"]).astype({"value": str})
+    difference = share_in - share_out
+    found = summed.assign(inside=share_in, outside=share_out, difference=difference, z=difference / spread)
+    found = found[found.difference != 0].assign(size=-difference.abs())
+    return found.sort_values(["size", "attribute", "value"], ignore_index=True)[COLUMNS]

@@ -85,6 +85,19 @@ def _one_after_the_other(parts: list[Rollups]) -> Rollups:
     return Rollups(**tables)
 
 
+def to_link(store: Store, window: Window) -> int:
+    """Return about how many spans `rollups` has to link for a window: those of its hours that are not kept."""
+    waiting: dict[str, int] = {}
+    bounds = store.bounds("spans")
+    if bounds is None:
+        return 0
+    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
+        place = kept_of(store, hour)
+        if place is not None and not place.exists():
+            waiting |= {segment.name: segment.rows for segment in store.segments("spans", hour)}
+    return sum(waiting.values())
+
+
 def refresh(store: Store) -> None:
     """Roll up the hours that ended lately, so that a ranking reads them, and drop those of which no span is left."""
     bounds = store.bounds("spans")

@@ -48,7 +48,7 @@ class DependencyGraph:
     not say so (`hypocenter.graph.sampling_bias.is_unmarked_sample`) also ``adjusted_count``, ``rate_per_s`` and
     ``error_ratio``; ``rate_from``, ``errors_from`` and ``durations_from`` name the source of each.
 
-    Rows of ``rollups`` are of steps of ``step_ns``, 10 s or coarser.
+    Rows of ``rollups`` are of steps of ``step_ns``, 10 s or coarser. Of traces one in ``sample`` was linked.
 
     A graph without ``windows`` came from a file that tells no times: rates, errors and durations are unknown.
     """
@@ -57,6 +57,7 @@ class DependencyGraph:
     windows: tuple[Window, ...]
     told: Rollups = field(default_factory=empty)
     step_ns: int = STEP_NS
+    sample: int = 1
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
@@ -98,7 +99,7 @@ class DependencyGraph:
             return cls.of(read_finer(store, whole, by), whole)
         found = rollups(store, whole, coarse=coarse, durations_of=durations_of)
         step_ns = HOUR_NS if coarse else STEP_NS
-        return cls(found, (whole,), from_metrics.read(store, whole), step_ns)
+        return cls(found, (whole,), from_metrics.read(store, whole), step_ns, store.sample)
 
     @classmethod
     def from_file(cls, path: Path | str) -> DependencyGraph:
@@ -149,7 +150,8 @@ class DependencyGraph:
             graph.rollups if graph.step_ns == step_ns else to_steps(graph.rollups, step_ns) for graph in (self, other)
         )
         told = merge_rollups([self.told, other.told])
-        return DependencyGraph(merge_rollups(both), _union(self.windows + other.windows), told, step_ns)
+        sample = max(self.sample, other.sample)
+        return DependencyGraph(merge_rollups(both), _union(self.windows + other.windows), told, step_ns, sample)
 
     @cached_property
     def critical_s(self) -> float:
@@ -324,7 +326,8 @@ class DependencyGraph:
     def __repr__(self) -> str:
         size = f"{len(self.nodes)} nodes, {len(self.edges)} edges, {int(self.edges['count'].sum()):,} calls"
         when = self.window if self.windows else "without times"
-        return f"<DependencyGraph {when}: {size}; {self.coverage}>"
+        of = "" if self.sample == 1 else f" of one trace in {self.sample}"
+        return f"<DependencyGraph {when}{of}: {size}; {self.coverage}>"
 
     def _repr_html_(self) -> str:
         shown = self.edges.head(20)

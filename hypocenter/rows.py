@@ -15,6 +15,8 @@ from .tracer.schema import SIGNALS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.compute as pc
+    from sqlglot import exp
 
     from .tracer.store import Store
     from .tracer.window import Window
@@ -48,16 +50,13 @@ class Rows:
 
     def head(self, rows: int = _SHOWN, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the first rows; no more of the store is read than these take."""
-        chosen = self._columns(columns)
-        found = self.query(f"SELECT {chosen} FROM rows WHERE {self.filtered} LIMIT {int(rows)}", columns)
-        return _frame(found)
+        return _frame(self.query(f"FROM rows LIMIT {int(rows)}", columns, matching=True))
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches of at most 65,536; only one of them is in memory."""
         with connect() as connection:
-            connection.register("rows", self._reader(columns))
-            text = f"SELECT {self._columns(columns)} FROM rows WHERE {self.filtered}"
-            yield from connection.sql(text).to_arrow_reader(_BATCH_ROWS)
+            connection.register("every", self._reader(columns, self._pushed_down))
+            yield from connection.sql(f"{self._matching(columns)} FROM rows").to_arrow_reader(_BATCH_ROWS)
 
     def to_frame(self, columns: Sequence[str] | None = None, most: int = MOST_ROWS) -> pd.DataFrame:
         """Return the rows as a frame; SourceError when there are more than ``most``."""
@@ -73,22 +72,25 @@ class Rows:
         found = list(self.batches(columns))
         return pa.Table.from_batches(found) if found else self._schema(columns).empty_table()
 
-    def query(self, sql: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def query(self, sql: str, columns: Sequence[str] | None = None, *, matching: bool = False) -> pa.Table:
         """Return the answer of a query in SQL over the table ``rows``, in bounded memory.
 
         Parameters
         ----------
         sql
-            ``rows`` are all of the window: a condition belongs in the query, or is `filtered`.
+            ``rows`` are all of the window: a condition belongs in the query, or is `filtered`. They are read once.
         columns
             The columns that the query needs; None: all, which reads more.
+        matching
+            Have only those that meet the condition in ``rows``, which reads less; the query has no WITH of its own.
         """
         import duckdb
 
         with connect() as connection:
-            connection.register("rows", self._reader(columns))
+            test = self._pushed_down if matching else None
+            connection.register("every" if matching else "rows", self._reader(columns, test))
             try:
-                return connection.sql(sql).to_arrow_table()
+                return connection.sql(f"{self._matching(columns)} {sql}" if matching else sql).to_arrow_table()
             except duckdb.Error as error:
                 raise SourceError(f"{self.signal}: {error}") from error
 
@@ -110,7 +112,7 @@ class Rows:
     def _count(self) -> int:
         if self.where is None and self.window is None:
             return sum(segment.rows for segment in self.store.segments(self.signal))
-        found = self.query(f"SELECT count(*) AS n FROM rows WHERE {self.filtered}", [self._narrow])
+        found = self.query("SELECT count(*) AS n FROM rows", [self._narrow], matching=True)
         return int(found["n"][0].as_py())
 
     @property
@@ -118,19 +120,38 @@ class Rows:
         """A column that every row has and that is small."""
         return str(next(f.name for f in SIGNALS[self.signal] if pa.types.is_integer(f.type) and not f.nullable))
 
+    def _matching(self, columns: Sequence[str] | None) -> str:
+        """Return the SQL before a query over the rows that meet the condition, out of ``every``."""
+        return f"WITH rows AS (SELECT {self._columns(columns)} FROM every WHERE {self.filtered})"
+
     @cached_property
-    def _condition_columns(self) -> tuple[str, ...]:
+    def _condition(self) -> exp.Expression | None:
         if self.where is None:
-            return ()
+            return None
         import sqlglot
         from sqlglot import exp
         from sqlglot.errors import SqlglotError
 
         try:
-            read = sqlglot.parse_one(self.where, dialect="duckdb", into=exp.Condition)
+            return sqlglot.parse_one(self.where, dialect="duckdb", into=exp.Condition)
         except SqlglotError as error:
             raise SourceError(f"where={self.where!r}: no condition in SQL: {str(error).splitlines()[0]}") from None
-        names = dict.fromkeys(column.parts[0].name for column in read.find_all(exp.Column))
+
+    @property
+    def _pushed_down(self) -> pc.Expression | None:
+        if self._condition is None:
+            return None
+        from .pushdown import pushed_down
+
+        return pushed_down(self._condition, SIGNALS[self.signal])
+
+    @cached_property
+    def _condition_columns(self) -> tuple[str, ...]:
+        if self._condition is None:
+            return ()
+        from sqlglot import exp
+
+        names = dict.fromkeys(column.parts[0].name for column in self._condition.find_all(exp.Column))
         known = SIGNALS[self.signal].names
         if unknown := [name for name in names if name not in known]:
             raise SourceError(f"where={self.where!r}: {self.signal} have no {unknown[0]}; they have {', '.join(known)}")
@@ -143,9 +164,9 @@ class Rows:
     def _columns(self, columns: Sequence[str] | None) -> str:
         return ", ".join(f'"{name}"' for name in self._schema(columns).names)
 
-    def _reader(self, columns: Sequence[str] | None) -> pa.RecordBatchReader:
+    def _reader(self, columns: Sequence[str] | None, test: pc.Expression | None = None) -> pa.RecordBatchReader:
         wanted = None if columns is None else list(dict.fromkeys([*columns, *self._condition_columns]))
-        batches: Any = self.store.scan(self.signal, self.window, wanted)
+        batches: Any = self.store.scan(self.signal, self.window, wanted, test)
         return pa.RecordBatchReader.from_batches(self._schema(wanted), batches)
 
 

@@ -90,6 +90,10 @@ def ingest(paths: Path | str | Iterable[Path | str], store: Path | str) -> Sessi
     return Session(opened)
 
 
+# Spans that a person waits for without a sample: some seconds.
+_LINKED_AT_ONCE = 2_000_000
+
+
 class Session:
     """Questions to one store; a relative time (``"-30m"``) counts from now.
 
@@ -161,8 +165,14 @@ class Session:
 
         return Rows(self.store, "logs", self._window(since, until), condition(where, service=service))
 
-    def graph(self, since: Period | None = None, until: Moment | None = None) -> DependencyGraph:
+    def graph(
+        self, since: Period | None = None, until: Moment | None = None, *, sample: int | None = None
+    ) -> DependencyGraph:
         """Return the dependency graph of a window, by default of all that the store holds.
+
+        ``sample`` links one trace in so many, whole ones; adjusted counts and rates make up for the others, and the
+        graph says so. None is 1 wherever that does not take long: hours that an earlier question or upkeep rolled up
+        are read as they are, and of more than two million other spans about a million are linked.
 
         Raises
         ------
@@ -176,11 +186,23 @@ class Session:
         if held is None or held.end_ns <= window.start_ns or window.end_ns <= held.start_ns:
             what = "no spans at all" if held is None else f"spans of {held}; say since and until within it"
             raise SourceError(f"{self.store}: no spans in {window}; the store holds {what}")
-        return DependencyGraph.read(self.store, window)
+        return DependencyGraph.read(self._sampled(window, sample), window)
+
+    def _sampled(self, window: Window, sample: int | None) -> Store:
+        """Return the store, or a view of one trace in so many."""
+        from .graph.cache import to_link
+        from .tracer.store.remote import store_at
+
+        if sample is None:
+            waiting = to_link(self.store, window)
+            # A power of two, so that one more segment does not make it another sample.
+            sample = 1 if waiting <= _LINKED_AT_ONCE else 1 << (waiting // _LINKED_AT_ONCE).bit_length()
+        # A store that was opened as a sample stays one.
+        return self.store if sample <= self.store.sample else store_at(self.store.place, sample=sample)
 
     def diff(self, before: Period, after: Period) -> GraphDiff:
         """Return what changed in the dependency graph from one window to another: calls, rate, errors, durations."""
-        return self.graph(before).diff(self.graph(after))
+        return self.graph(before, sample=1).diff(self.graph(after, sample=1))
 
     def symptoms(self, since: Period | None = None, until: Moment | None = None) -> Symptoms:
         """Return where and when it hurt in a window, by default in all: a row per stretch, in order of time."""
@@ -256,7 +278,7 @@ class Session:
         from .views import Latency
 
         found = self.spans(since, until, service=service, operation=operation)
-        if not len(found):
+        if found.head(1, ["start_ns"]).empty:
             who = service or "any service"
             raise SourceError(f"{self.store}: no span of {who} in this window; session.services() names all")
         return Latency(found)
@@ -379,14 +401,17 @@ class Session:
         since: Period | None = None,
         until: Moment | None = None,
         ranker: str = "hypocenter",
+        links: Mapping[str, str] | None = None,
     ) -> Pass:
         """Rank every incident of a window, by default of all, as `hypocenter batch` does; tables and a page in ``out``.
+
+        ``links`` are URL templates of the reports, as in `RankedIncident.report`.
 
         Hours that are done are not done again. What comes back has ``incidents`` (a frame) and ``page``.
         """
         from .batch.sweep import run
 
-        return run(self.store, Path(out), self._window(since, until), ranker)
+        return run(self.store, Path(out), self._window(since, until), ranker, links=links)
 
     def _window(self, since: Period | None, until: Moment | None) -> Window | None:
         """Return the window said, None when nothing was; what is left open is the store's own end."""

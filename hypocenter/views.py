@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _NAME_CHARACTERS = 200
 _NARROW = ("start_ns", "duration_ns", "status")
-# Of each side of a comparison; shares of this many are exact to a quarter of a percent.
-_COMPARED = 100_000
 
 
 class _Shown:
@@ -130,7 +129,7 @@ class Latency(_Shown):
         return chosen
 
     def __repr__(self) -> str:
-        return f"<durations of {len(self.spans):,} spans>"
+        return f"<durations of {len(self._narrow):,} spans>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,24 +150,27 @@ class Contrast(_Shown):
         return int(inside.sum()), int((~inside).sum())
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per attribute and value, the most different first (`hypocenter.analysis.contrast.contrast`).
+        """Return a row per attribute and value, the most different first (`hypocenter.analysis.contrast.contrast`)."""
+        return self._told.copy()
 
-        Of a side with more than 100,000 spans about as many, drawn by chance, are compared.
-        """
-        from .analysis.contrast import READ, contrast
+    @cached_property
+    def _told(self) -> pd.DataFrame:
+        from .analysis.contrast import READ, contrast, counting
 
-        # Attributes are most of a span: they are read a batch at a time, and kept of as many as the comparison needs.
-        shares = [min(1.0, _COMPARED / size) for size in self.sizes]
-        kept, sides = [], []
-        # By chance, since traffic may come in a rhythm; the same spans each time.
-        draw = np.random.default_rng(0)
-        for batch in self.latency.spans.batches(list(dict.fromkeys([*_NARROW, *READ]))):
-            table = pa.Table.from_batches([batch])
-            inside = self._inside(_narrowed(table.select(_NARROW)))
-            chosen = draw.random(len(inside)) < np.where(inside, *shares)
-            kept.append(table.filter(pa.array(chosen)))
-            sides.append(inside[chosen])
-        return contrast(pa.concat_tables(kept), np.concatenate(sides))
+        # Attributes are most of a span: they are counted where they are, and only the counts are kept.
+        columns = list(dict.fromkeys([*_NARROW, *READ]))
+        counted = self.latency.spans.query(counting(self._inside_sql), columns, matching=True)
+        return contrast(counted, self.sizes)
+
+    @property
+    def _inside_sql(self) -> str:
+        """What `_inside` tells, in SQL."""
+        region = self.region
+        tests = [f"start_ns >= {region.since_ns} AND start_ns < {region.until_ns}"]
+        tests += [f"duration_ns / 1e9 >= {region.shortest_s!r}"]
+        tests += [] if math.isinf(region.longest_s) else [f"duration_ns / 1e9 < {region.longest_s!r}"]
+        failed = f"coalesce(status = {STATUS_ERROR}, false)"
+        return " AND ".join([*tests, *([] if self.error is None else [failed if self.error else f"NOT {failed}"])])
 
     def _inside(self, spans: pd.DataFrame) -> np.ndarray:
         start, took = spans.start_ns.to_numpy(), spans.duration_ns.to_numpy() / 1e9

@@ -106,6 +106,38 @@ def test_condition_that_cannot_be_met_says_why(session: hc.Session, where: str, 
         session.spans(where=where)
 
 
+@pytest.mark.parametrize(
+    ("where", "is_read"),
+    [
+        ("service = 'payment'", {"payment"}),
+        ("(service = 'payment' AND name LIKE 'POST%') AND duration_ns >= 1e6", {"payment"}),
+        ("service = 'payment' OR service = 'web'", None),
+        ("service <> 'payment' AND status = 2", None),
+        ("duration_ns > 2.5e7 AND duration_ns < 123456789012345678", None),
+        ("http_status >= 500 OR http_status IS NULL", None),
+    ],
+)
+def test_reading_less_finds_the_same_rows(
+    session: hc.Session, monkeypatch: pytest.MonkeyPatch, where: str, is_read: set[str] | None
+) -> None:
+    read: list[str] = []
+    scan = session.store.scan
+
+    def watched(*given: Any) -> Iterator[pa.RecordBatch]:
+        for batch in scan(*given):
+            read.extend(batch.column("service").to_pylist())
+            yield batch
+
+    monkeypatch.setattr(session.store, "scan", watched)
+    columns = ["service", "span_id", "duration_ns"]
+    found = session.spans(where=where).to_arrow(columns)
+    assert is_read is None or set(read) == is_read
+    every = session.spans()
+    whole = every.query(f"SELECT {', '.join(columns)} FROM rows WHERE {where}")
+    assert found.num_rows
+    assert found.sort_by("span_id").to_pydict() == whole.sort_by("span_id").to_pydict()
+
+
 def test_names_in_conditions_stay_names(session: hc.Session) -> None:
     asked = condition(service="x' OR 'a' = 'a")
     assert asked == "service = 'x'' OR ''a'' = ''a'"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -285,15 +286,35 @@ def test_region_of_the_latency_heatmap_is_told_by_what_its_spans_share(session: 
         session.latency(service="nobody")
 
 
-def test_a_sample_of_many_spans_tells_the_same(session: hc.Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    region = session.latency(service="payment").select(since=ALERT, longer_than_s=0.2)
-    whole = region.to_frame()
-    monkeypatch.setattr("hypocenter.views._COMPARED", 50)
-    sampled = region.to_frame()
-    assert sampled.n_inside.max() + sampled.n_outside.max() < 250 < sum(region.sizes)
-    both = whole.merge(sampled, on=["attribute", "value"])
-    assert (both.inside_x - both.inside_y).abs().max() < 0.2
-    assert (both.outside_x - both.outside_y).abs().max() < 0.2
+@pytest.mark.parametrize("asked", [{}, {"error": True}, {"error": False}, {"shorter_than_s": 10.0}])
+def test_sizes_of_a_region_are_those_that_its_attributes_were_counted_in(
+    session: hc.Session, asked: dict[str, Any]
+) -> None:
+    region = session.latency(service="payment").select(since=ALERT, longer_than_s=0.01, **asked)
+    told = region.to_frame()
+    kinds = told[told.attribute == "kind"]
+    # Client and server spans of one service are all there are; a side with equal shares is left out.
+    assert kinds.empty or (kinds.n_inside.sum(), kinds.n_outside.sum()) == region.sizes
+    assert (told.n_inside <= region.sizes[0]).all() and (told.n_outside <= region.sizes[1]).all()
+    assert told.inside.tolist() == (told.n_inside / region.sizes[0]).tolist()
+
+
+def test_first_graph_of_many_spans_is_of_a_sample_and_says_so_until_they_are_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path / "store", create=True).append(small.telemetry())
+    session = hc.open(tmp_path / "store")
+    monkeypatch.setattr("hypocenter.session._LINKED_AT_ONCE", 1000)
+    first = session.graph()
+    assert first.sample == 4 and " of one trace in 4: " in repr(first)
+    assert ", of one trace in 4 · " in first.figure().layout.title.text
+    whole = session.graph(sample=1)
+    assert whole.sample == 1 and "one trace in" not in repr(whole)
+    seen, there = first.coverage.spans, whole.coverage.spans
+    assert there / 8 < seen < there / 2
+    assert first.edges["adjusted_count"].sum() == pytest.approx(whole.edges["adjusted_count"].sum(), rel=0.3)
+    # What is linked once is read from then on.
+    assert session.graph().sample == 1
 
 
 def test_every_answer_draws_itself(session: hc.Session, incident: RankedIncident) -> None:

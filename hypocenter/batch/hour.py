@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,11 @@ def name_of(hour: Window) -> str:
     return to_rfc3339(hour.start_ns)[:13]
 
 
-def key_of(store: Store, hour: Window, ranker: str) -> str:
-    """Return what the results of an hour depend on: the segments around it, the ranker and this version."""
+def key_of(store: Store, hour: Window, ranker: str, links: Mapping[str, str]) -> str:
+    """Return what the results of an hour depend on: the segments around it, the ranker, links and this version."""
     names = [f"{s}/{segment.path.stem}" for s in SIGNALS for segment in store.segments(s, around(hour))]
-    return hashlib.sha256(
-        "\n".join([__version__, ranker, f"one in {store.sample}", *sorted(names)]).encode()
-    ).hexdigest()[:32]
+    asked = [__version__, ranker, f"one in {store.sample}", json.dumps(dict(links), sort_keys=True)]
+    return hashlib.sha256("\n".join([*asked, *sorted(names)]).encode()).hexdigest()[:32]
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -51,12 +50,14 @@ def is_done(folder: Path, key: str) -> bool:
         return False
 
 
-def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path, key: str) -> None:
-    """Write the tables of an hour and its key to ``folder``, and a page per incident to ``reports``."""
+def analyse(
+    store: Store, hour: Window, ranker: str, folder: Path, reports: Path, key: str, links: Mapping[str, str]
+) -> None:
+    """Write the tables of an hour and its key to ``folder``, and a page per incident to ``reports``, with ``links``."""
     (folder / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for felt, between in _felt(store, hour):
-        incident, found = _incident(store, felt, between, ranker, reports)
+        incident, found = _incident(store, felt, between, ranker, reports, links)
         rows["incidents"].append(incident)
         rows["candidates"] += found
     rows["edges"], rows["coverage"] = _traffic(store, hour)
@@ -88,7 +89,7 @@ def _felt(store: Store, hour: Window) -> Iterator[tuple[Felt, Window]]:
 
 
 def _incident(
-    store: Store, felt: Felt, between: Window, ranker: str, reports: Path
+    store: Store, felt: Felt, between: Window, ranker: str, reports: Path, links: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     start = to_rfc3339(felt.window.start_ns // SECOND_NS * SECOND_NS)
     name = f"{start.replace(':', '')}-{hashlib.sha256(felt.service.encode()).hexdigest()[:8]}"
@@ -105,7 +106,7 @@ def _incident(
         ranking = create(ranker).rank(case)
     except HypocenterError as error:
         return row | {"outcome": "failed", "error": str(error)}, []
-    RankedIncident(ranking, case).report(reports / f"{name}.html")
+    RankedIncident(ranking, case).report(reports / f"{name}.html", links)
     return row | answer(ranking), list(candidates(name, ranking))
 
 

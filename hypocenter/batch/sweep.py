@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import SourceError
 from ..graph.cache import fill
 from ..graph.engine import Engine, open_engine
+from ..report.links import checked
 from ..tracer.store import Store
 from ..tracer.store.remote import store_at
 from ..tracer.window import Window, hours
@@ -43,6 +44,7 @@ class HourTask:
     hour: Window
     ranker: str
     key: str
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,6 +59,7 @@ def run(
     ranker: str = "hypocenter",
     progress: Callable[[int, int, str], None] | None = None,
     engine: Engine | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Pass:
     """Analyse the hours that ``window`` touches (None: all that there are); write tables and the page to ``out``.
 
@@ -64,6 +67,7 @@ def run(
     on where it ended, and a pass over the same data changes nothing. ``progress`` is told steps done, steps in all
     (two an hour), and the one at work. The engine rolls up hours and ranks their incidents, an hour a task; None is
     this process. A cluster's workers must see the store; results are written by this process alone.
+    ``links`` are URL templates of the reports (`hypocenter.report.links`); ValueError for one that cannot be filled in.
 
     Raises
     ------
@@ -74,13 +78,20 @@ def run(
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
         raise SourceError(f"{store}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
-    parts = out / "hours"
+    parts, templates = out / "hours", checked(links or {})
     try:
         for folder in (parts, out / "reports"):
             folder.mkdir(parents=True, exist_ok=True)
         # Data that comes meanwhile makes another key, so its hours are done again.
         every = [
-            HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker))
+            HourTask(
+                store.place,
+                store.sample,
+                hour,
+                ranker,
+                key_of(store, hour, ranker, templates),
+                tuple(sorted(templates.items())),
+            )
             for hour in hours(asked.start_ns, asked.end_ns)
         ]
         tasks = [task for task in every if not is_done(parts / task.name, task.key)]
@@ -134,7 +145,7 @@ def _ranked(task: HourTask) -> Files | str:
         for name in (_TABLES, _REPORTS):
             (folder / name).mkdir()
         store = store_at(task.store, sample=task.sample)
-        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key)
+        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key, dict(task.links))
 
     try:
         return written(write)

@@ -14,6 +14,7 @@ import typer
 
 from .places import StorePlace
 from .rank import FOUND, RankerName
+from .report import Links, templates_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,7 @@ def batch(
     ] = 1,
     master: Annotated[str | None, typer.Option(help="The cluster's URL (spark://host:7077), for Spark.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    link: Links = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit with {FOUND} if there was an incident.")
     ] = False,
@@ -53,7 +55,9 @@ def batch(
         raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if alerts is not None and (since or until or every):
         raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
-    interval_s = None if every is None else _interval(every)
+    if alerts is not None and link:
+        raise typer.BadParameter("is for reports, and --alerts writes none", param_hint="--link")
+    interval_s, templates = None if every is None else _interval(every), templates_of(link)
     from ..batch.results import results_at
     from ..tracer.store.remote import store_at
 
@@ -64,7 +68,7 @@ def batch(
             return
         while True:
             with results_at(out) as folder:
-                done = _one_pass(opened, folder, since, until, ranker, at_work)
+                done = _one_pass(opened, folder, since, until, ranker, at_work, templates)
             typer.echo(_to_json(done, out) if output == "json" else _to_text(done, out))
             if interval_s is None:
                 break
@@ -112,12 +116,20 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, step: bar.update(task, completed=done, total=total, description=step)
 
 
-def _one_pass(store: Opened, out: Path, since: str | None, until: str | None, ranker: str, engine: Engine) -> Pass:
+def _one_pass(
+    store: Opened,
+    out: Path,
+    since: str | None,
+    until: str | None,
+    ranker: str,
+    engine: Engine,
+    links: dict[str, str],
+) -> Pass:
     from ..batch import run
 
     window = _window(store, since, until)
     with _progress() as show:
-        return run(store, out, window, ranker, show, engine)
+        return run(store, out, window, ranker, show, engine, links)
 
 
 def _window(store: Opened, since: str | None, until: str | None) -> Window | None:

@@ -118,7 +118,8 @@ def _title(graph: DependencyGraph, nodes: Mapping[str, Record], edges: Mapping[t
         return size
     rate = sum(edge["rate_per_s"] for edge in edges.values())
     start, end = (to_rfc3339(time_ns) for time_ns in (graph.window.start_ns, graph.window.end_ns))
-    return f"{size}, {number(rate)} calls/s · {start} to {end}"
+    seen = "" if graph.sample == 1 else f", of one trace in {graph.sample}"
+    return f"{size}, {number(rate)} calls/s{seen} · {start} to {end}"
 
 
 class ServiceMap:

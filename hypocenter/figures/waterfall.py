@@ -95,7 +95,7 @@ def waterfall(
     # Room at the right for the length written after the longest bar.
     figure.update_xaxes(
         range=[min(0.0, float(begin.min()) if len(shown) else 0.0), reach * 1.25],
-        title={"text": f"ms since the trace began (✕ error, line below: critical path{told})"},
+        title={"text": f"ms since the trace began{told}<br>✕ error, line: critical path"},
     )
     return figure.update_layout(showlegend=False, bargap=0.35, margin_t=16)
 

@@ -27,6 +27,9 @@
     for (const key of narrow.matches ? Object.keys(layout).filter((k) => /^[xy]axis\d*$/.test(k)) : []) {
       dress[key] = { ...layout[key], tickfont: { size: 10, ...layout[key].tickfont } };
     }
+    if (narrow.matches && layout.annotations) {
+      dress.annotations = layout.annotations.map((note) => ({ ...note, font: { ...note.font, size: 10 } }));
+    }
     return dress;
   }
 

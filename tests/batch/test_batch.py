@@ -107,6 +107,29 @@ def test_command_prints_incidents_and_exits_as_asked(store: Store, tmp_path: Pat
     assert (found["skipped"] > 0, [i["service"] for i in found["incidents"]]) == (True, ["payment"])
 
 
+def test_links_lead_from_each_report_into_the_users_tools(store: Store, tmp_path: Path) -> None:
+    asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out"), "-o", "json"]
+    linked = [*asked, "--link", "Jaeger=http://jaeger:16686/trace/{trace_id}", "--link", "Shop=http://shop/{service}"]
+    found = [json.loads(CliRunner().invoke(app, options).stdout) for options in (asked, linked, linked)]
+    assert [(one["analysed"], one["skipped"]) for one in found] == [(1, 0), (1, 0), (0, 1)]
+    (report,) = (tmp_path / "out" / "reports").glob("*.html")
+    text = report.read_text(encoding="utf-8")
+    assert 'href="http://shop/payment"' in text and 'href="http://jaeger:16686/trace/' in text
+
+
+def test_link_that_cannot_be_filled_in_or_has_no_report_is_a_usage_error(store: Store, tmp_path: Path) -> None:
+    asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out"), "--link"]
+    alerts = tmp_path / "alerts.csv"
+    alerts.write_text("time\n2023-11-14T22:19:00Z\n")
+    for options, says in (
+        (["Jaeger=http://jaeger/{span}"], "unknown {span}"),
+        (["Shop=http://shop/{service}", "--alerts", str(alerts)], "--alerts writes none"),
+    ):
+        done = CliRunner().invoke(app, [*asked, *options])
+        assert done.exit_code == 2
+        assert says in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_interval_that_is_none_is_a_usage_error(store: Store, tmp_path: Path) -> None:
     asked = ["batch", "--store", str(store.path), "--out", str(tmp_path / "out"), "--every", "soon"]
     assert CliRunner().invoke(app, asked).exit_code == 2

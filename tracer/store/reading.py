@@ -46,12 +46,13 @@ def batches_in(
     signal: str,
     window: Window | None,
     columns: Sequence[str] | None,
+    predicate: pc.Expression | None,
     report: Report,
     filesystem: pafs.FileSystem | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the wanted rows in the order of ``segments``; a damaged segment is reported and ends where it breaks."""
     wanted = _schema(signal, columns)
-    for run, condition in _runs(segments, signal, window, None):
+    for run, condition in _runs(segments, signal, window, predicate):
         for group in _groups(run):
             if len(group) > 1:
                 for table in _tables(group, signal, wanted.names, condition, report, filesystem):

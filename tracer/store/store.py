@@ -185,12 +185,16 @@ class Store:
         return rows_in(self.segments(signal, window), signal, window, columns, filter, self._report, self.filesystem)
 
     def scan(
-        self, signal: str, window: Window | None = None, columns: Sequence[str] | None = None
+        self,
+        signal: str,
+        window: Window | None = None,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Yield what `read` returns in batches of at most 65,536 rows, in bounded memory."""
         if signal == "series":
-            return iter(self._series(columns, None).to_batches())
-        return batches_in(self.segments(signal, window), signal, window, columns, self._report, self.filesystem)
+            return iter(self._series(columns, filter).to_batches())
+        return batches_in(self.segments(signal, window), signal, window, columns, filter, self._report, self.filesystem)
 
     def bounds(self, signal: str | None = None) -> Window | None:
         """Return the window of event time over one signal or all, from footers alone; None when there are no rows."""
