@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,14 @@ ROW_BYTES, ROW_MEMORY = 65, 600
 _USED = 0.5
 _SEGMENT_SPANS, _PARTITION_SPANS = 500_000, 400_000
 _STEPS = 360
-# Two readings of a segment: its footer, and about four ranges of columns in each of four row groups; not measured.
-_GETS = 2 * (1 + 4 * 4)
+# Counted between this reader and a server of S3, for a segment of half a million spans: its footer once, then two
+# readings by ten ranges each; sixteen megabytes are sent in two parts, begun and completed.
+_GETS, _PUTS = 1 + 2 * 10, 4
+# List prices in USD: of a million requests, of a terabyte and month, of a core and hour.
+_PUT_USD, _GET_USD, _TB_USD, _CORE_USD = 5.0, 0.4, 23.0, 0.04
+_HOURS_A_MONTH = 730
+# An executor of Spark, and its memory: the JVM and a Python worker for each core.
+_EXECUTOR_CORES, _EXECUTOR_GB = 4, 1.0 + 4 * 1.0
 
 
 def run(
@@ -31,14 +38,20 @@ def run(
     an_hour = spans_per_s * 3600
     edges = services * edges_a_service
     rows = edges * _STEPS
+    segments = -(-an_hour // _SEGMENT_SPANS)
+    puts, gets = _PUTS * segments + 1, _GETS * segments
+    spark_cores = (SPARK_S + an_hour * SPARK_US / 1e6) / 3600 / _USED
+    executors = math.ceil(spark_cores / _EXECUTOR_CORES)
+    cores = spans_per_s * (RECEIVE_US / _USED + COMPACT_US) / 1e6
+    kept = an_hour * hours * COMPACTED / 1e12
     return {
         "receiver cores": spans_per_s * RECEIVE_US / 1e6 / _USED,
         "compaction cores": spans_per_s * COMPACT_US / 1e6,
         "MB/s written fresh": spans_per_s * FRESH / 1e6,
         "spans an hour": an_hour,
-        "segments an hour, compacted": -(-an_hour // _SEGMENT_SPANS),
-        "TB kept": an_hour * hours * COMPACTED / 1e12,
-        "PUT an hour": -(-an_hour // _SEGMENT_SPANS) + 1,
+        "segments an hour, compacted": segments,
+        "TB kept": kept,
+        "PUT an hour": puts,
         "one machine": {
             "CPU seconds an hour": an_hour * DUCKDB_US / 1e6,
             "hours for an hour, 2 threads": an_hour * DUCKDB_US / 1e6 / 2 / 3600,
@@ -46,15 +59,24 @@ def run(
         },
         "Spark": {
             "CPU seconds an hour": SPARK_S + an_hour * SPARK_US / 1e6,
-            "cores that keep up": (SPARK_S + an_hour * SPARK_US / 1e6) / 3600 / _USED,
+            "cores that keep up": spark_cores,
+            "executors of 4 cores": executors,
+            "GB of all executors": executors * _EXECUTOR_GB,
             "GB shuffled": an_hour * SHUFFLED / 1e9,
             "partitions": -(-an_hour // _PARTITION_SPANS),
-            "GET an hour": _GETS * -(-an_hour // _SEGMENT_SPANS),
+            "GET an hour": gets,
         },
         "rollups": {
             "edge rows an hour": rows,
             "MB an hour": rows * ROW_BYTES / 1e6,
             "GB in the driver": rows * ROW_MEMORY / 1e9,
+        },
+        "USD a month": {
+            "PUT": puts * _HOURS_A_MONTH * _PUT_USD / 1e6,
+            "GET": gets * _HOURS_A_MONTH * _GET_USD / 1e6,
+            "what is kept": kept * _TB_USD,
+            "receivers and compaction": cores * _HOURS_A_MONTH * _CORE_USD,
+            "Spark": executors * _EXECUTOR_CORES * _HOURS_A_MONTH * _CORE_USD,
         },
         "largest partition, times the mean": _skew(an_hour),
     }
