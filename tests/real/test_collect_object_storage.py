@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from object_storage import Bucket
@@ -20,6 +21,7 @@ from hypocenter.errors import SourceError
 from hypocenter.graph.slices import roll_up_segments
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.otlp.decode import decode
+from hypocenter.tracer.store import Segment
 from hypocenter.tracer.store.remote import RemoteStore, store_at
 from hypocenter.tracer.store.remote_compact import _merge, compact_hours
 from hypocenter.tracer.window import HOUR_NS, MINUTE_NS
@@ -111,11 +113,11 @@ def test_append_that_fails_in_the_middle_shows_nothing_and_files_are_not_taken(
     store = RemoteStore(url, create=True)
     put, count = store.put_segment, []
 
-    def cut(path: Path, signal: str, table: object) -> object:
+    def cut(path: Path, signal: str, table: pa.Table) -> Segment:
         count.append(signal)
         if len(count) == 2:
             raise SourceError("the line is cut", retryable=True)
-        return put(path, signal, table)  # type: ignore[arg-type]
+        return put(path, signal, table)
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "put_segment", cut)

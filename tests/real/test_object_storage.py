@@ -73,9 +73,9 @@ def test_hour_that_is_still_filling_is_not_copied(store: Store, url: str) -> Non
 def test_copy_that_is_cut_shows_no_half_hour_and_is_made_whole_by_the_next(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hypocenter.tracer.store import copy
+    from hypocenter.tracer.store import copy, remote
 
-    put, puts = copy.put, []
+    put, puts = remote.put, []
 
     def cut(filesystem: pafs.FileSystem, path: str, content: bytes) -> None:
         puts.append(path)
