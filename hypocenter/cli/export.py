@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from .places import StorePlace
+from .places import StorePlace, file_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def export(
         str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first row.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="End, likewise. By default the last row.")] = None,
-    out: Annotated[str, typer.Option("--out", help="A file, or - for standard output.")] = "-",
+    out: Annotated[str, typer.Option("--out", help="A file, s3://..., or - for standard output.")] = "-",
     written: Annotated[
         str | None, typer.Option("--format", help="parquet, csv, otlp-json or json; by default as the file is named.")
     ] = None,
@@ -225,16 +225,16 @@ def _sink(out: str) -> Iterator[BinaryIO]:
         yield stream
         stream.flush()
         return
-    path = Path(out)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written ({error.strerror or error}); nothing was") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with file_at(out) as path:
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                yield file
+            partial.replace(path)
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be written ({error.strerror or error}); nothing was") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _tell_replaced(count: int) -> None:

@@ -1,10 +1,34 @@
-"""Where a store is, as every command that reads one takes it."""
+"""Where a store is and where results go, as every command takes them: a path, or a URL of object storage."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 HELP = "The store's folder, or s3://bucket/prefix."
 StorePlace = Annotated[str, typer.Option(help=HELP)]
+
+
+@contextmanager
+def file_at(place: str) -> Iterator[Path]:
+    """Yield the path to write what belongs at ``place``; for a URL that of a file which is put there when all is well.
+
+    Raises SourceError when the storage does not take it.
+    """
+    from ..tracer.store.remote import answering, filesystem_of, is_remote
+
+    if not is_remote(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder:
+        path = Path(folder) / place.rpartition("/")[2]
+        yield path
+        storage, there = filesystem_of(place)
+        with answering(place), path.open("rb") as file, storage.open_output_stream(there) as sink:
+            while block := file.read(1 << 24):
+                sink.write(block)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .places import StorePlace
+from .places import StorePlace, file_at
 from .rank import At, BaselineSince, BaselineUntil, RankerName, Since, Symptom, Until, ranked
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ Links = Annotated[
 
 def report(
     store: StorePlace,
-    out: Annotated[Path, typer.Option(help="The HTML file to write, Markdown with .md; an existing one is replaced.")],
+    out: Annotated[
+        str,
+        typer.Option(help="The HTML file to write (a path, s3://...), Markdown with .md; an existing one is replaced."),
+    ],
     at: At = None,
     since: Since = None,
     until: Until = None,
@@ -37,7 +40,9 @@ def report(
     """
     templates = templates_of(link)
     incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
-    typer.echo(str(write(incident, out, templates, "--out")))
+    with file_at(out) as path:
+        write(incident, path, templates, "--out")
+    typer.echo(out)
 
 
 def templates_of(link: list[str] | None) -> dict[str, str]:

@@ -188,6 +188,21 @@ def test_report_and_investigation_of_a_url_name_the_origin_and_the_url(both: tup
     assert there in (tmp_path / "incident.ipynb").read_text(encoding="utf-8")
 
 
+def test_report_and_export_are_put_where_a_url_says_and_not_when_they_fail(both: tuple[str, str]) -> None:
+    _, there = both
+    report = ["report", "--store", there, "--out", f"{there}/results/report.md", "--at", str(ALERT_NS)]
+    spans = ["export", "spans", "--store", there, "--out", f"{there}/results/spans.parquet"]
+    wrong = ["export", "spans", "--store", there, "--out", f"{there}/results/none.csv", "--since", "tomorrow"]
+    assert [CliRunner().invoke(app, said).exit_code for said in (report, spans, wrong)] == [0, 0, 2]
+    filesystem, path = filesystem_of(there)
+    found = filesystem.get_file_info(pafs.FileSelector(f"{path}/results"))
+    assert sorted(info.base_name for info in found) == ["report.md", "spans.parquet"]
+    table = pq.read_table(f"{path}/results/spans.parquet", filesystem=filesystem)
+    assert table.num_rows == store_at(there).read("spans").num_rows
+    with filesystem.open_input_file(f"{path}/results/report.md") as file:
+        assert b"payment" in file.read()
+
+
 def test_check_reads_every_page_there_and_info_counts_them(both: tuple[str, str]) -> None:
     for command in ("check", "info"):
         local, remote = (CliRunner().invoke(app, ["store", command, place, "-o", "json"]) for place in both)
