@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from ..analysis.incident import case_of
 from ..analysis.onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS
 from ..analysis.ranker import create
 from ..errors import DecodeError, HypocenterError, SourceError
+from ..graph.cache import fill
 from ..graph.engine import Engine
 from ..moments import moment_ns
 from ..tracer.schema import SIGNALS
@@ -91,6 +93,7 @@ def rank_alerts(
         parts.mkdir(parents=True, exist_ok=True)
         every = [AlertsTask(store.place, store.sample, one, ranker, _key(store, one, ranker)) for one in groups]
         tasks = [task for task in every if not (parts / task.key).is_dir()]
+        _roll_up(store, tasks, engine)
         for at, (task, files) in enumerate(zip(tasks, engine.each(_ranked, tasks), strict=True), 1):
             publish(files, parts / task.key)
             if progress:
@@ -103,9 +106,24 @@ def rank_alerts(
     return found["incidents"].to_pandas()
 
 
+def _roll_up(store: Store, tasks: Sequence[AlertsTask], engine: Engine) -> None:
+    """Have the engine keep the hours that alerts without a service are looked for in: tasks would each make their own.
+
+    One that cannot be rolled up is met again, and told, by the alerts that need it.
+    """
+    for task in tasks:
+        if not all(alert.service for alert in task.alerts):
+            with contextlib.suppress(SourceError):
+                fill(store, _reach(task.alerts), engine)
+
+
+def _reach(alerts: Sequence[Alert]) -> Window:
+    """Return the time that the rankings of neighbours look at."""
+    return Window(alerts[0].at_ns - EARLIEST_NS - BASELINE_NS, alerts[-1].at_ns + max(1, LATEST_NS + INCIDENT_NS))
+
+
 def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
-    reach = Window(alerts[0].at_ns - EARLIEST_NS - BASELINE_NS, alerts[-1].at_ns + max(1, LATEST_NS + INCIDENT_NS))
-    names = sorted(f"{s}/{segment.name}" for s in SIGNALS for segment in store.segments(s, reach))
+    names = sorted(f"{s}/{segment.name}" for s in SIGNALS for segment in store.segments(s, _reach(alerts)))
     asked = [f"{alert.at_ns} {alert.service}" for alert in alerts]
     return hashlib.sha256(
         "\n".join([__version__, ranker, f"one in {store.sample}", *asked, *names]).encode()

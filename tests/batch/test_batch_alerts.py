@@ -48,6 +48,22 @@ def test_sample_is_of_the_rollups_that_alerts_without_a_service_are_looked_for_i
     assert len(list((out / "alerts").iterdir())) == 2
 
 
+def test_hours_are_rolled_up_by_the_engine_once_and_only_for_alerts_without_a_service(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(alerts, "_rank", lambda _, alert, __: ({"incident": str(alert.at_ns), "outcome": "failed"}, []))
+    with duckdb_engine() as engine:
+        roll_up = engine.roll_up
+        monkeypatch.setattr(
+            engine, "roll_up", lambda *given, **options: asked.append(given) or roll_up(*given, **options)
+        )
+        rank_alerts(store, tmp_path / "named", [Alert(ALERT_NS + n, "web") for n in range(3)], engine)
+        assert asked == []
+        rank_alerts(store, tmp_path / "found", [Alert(ALERT_NS + n) for n in range(50)], engine)
+        assert len(asked) == len(list((store.path / "rollups").glob("*/[!.]*"))) > 0
+
+
 def test_file_of_alerts_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "alerts.csv"
     file.write_text("time,service\n2023-11-14T22:13:20Z,web\n1700000001,\n", encoding="utf-8")
