@@ -129,6 +129,11 @@ class GraphDiff:
             lines.append(f"changed: {row.source} -> {row.target}: {_in_words(row)}")
         return "\n".join([*lines, *([] if len(lines) > 1 else ["no significant change"])])
 
+    def __repr__(self) -> str:
+        counts = {name: len(getattr(self, name)) for name in ("appeared", "vanished", "changed")}
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        return f"<GraphDiff from {self.before.window} to {self.after.window}: {told}>"
+
     def _repr_html_(self) -> str:
         shown = self.table[self.table["is_significant"] | (self.table["change"] != "changed")]
         return str(shown.to_html(index=False, escape=True, na_rep="", float_format=lambda v: f"{v:.4g}", border=0))

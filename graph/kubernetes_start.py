@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..tracer.kubernetes.times import to_ns
 from .kubernetes import Cluster, History
 from .kubernetes_objects import Event, Object
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PULL_PROBLEMS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
@@ -30,6 +34,20 @@ class PodStart:
     pod: Object
     stages: tuple[Stage, ...]
     stuck: Stage | None
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row per stage: stage, component, time (UTC, missing while it is not done), note, is_stuck."""
+        import pandas as pd
+
+        rows = [(s.name, s.component, s.time_ns, s.note, s is self.stuck) for s in self.stages]
+        frame = pd.DataFrame(rows, columns=["stage", "component", "time", "note", "is_stuck"])
+        return frame.assign(time=pd.to_datetime(frame.time.astype("Int64"), utc=True))
+
+    def __repr__(self) -> str:
+        return f"{self.pod!r}\n{self}"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
     def __str__(self) -> str:
         begun = self.stages[0].time_ns

@@ -15,13 +15,14 @@ from .tracer.schema import SIGNALS
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
     import pyarrow.compute as pc
     from sqlglot import exp
 
     from .tracer.store import Store
     from .tracer.window import Window
 
-_SHOWN = 10
+_SHOWN, _STEPS = 10, 60
 _BATCH_ROWS = 65_536
 # A frame of more than that is hardly what was meant; `to_frame` takes it when told so.
 MOST_ROWS = 1_000_000
@@ -93,6 +94,28 @@ class Rows:
                 return connection.sql(f"{self._matching(columns)} {sql}" if matching else sql).to_arrow_table()
             except duckdb.Error as error:
                 raise SourceError(f"{self.signal}: {error}") from error
+
+    def figure(self) -> go.Figure:
+        """Return spans as a heatmap of their durations, other rows as their number over time."""
+        if self.signal == "spans":
+            from .views import Latency
+
+            return Latency(self).figure()
+        import pandas as pd
+
+        from .figures import Panel, timeline
+        from .tracer.schema import TIME_COLUMN
+
+        time_ns = TIME_COLUMN[self.signal]
+        whole = self.store.bounds(self.signal) if self.window is None else self.window
+        step_ns = 1 if whole is None else max(1, whole.duration_ns // _STEPS)
+        step = f"{time_ns} - {time_ns} % {step_ns}"
+        counted = self.query(f"SELECT {step} AS step, count(*) AS n FROM rows GROUP BY 1", [time_ns], matching=True)
+        lines = pd.DataFrame({"rows": counted["n"].to_pandas()}).set_index(
+            pd.to_datetime(counted["step"].to_pandas(), utc=True)
+        )
+        whole_line = lines.sort_index().asfreq(pd.Timedelta(step_ns, "ns"), fill_value=0) if len(lines) else lines
+        return timeline([Panel(f"{self.signal} in {step_ns / 1e9:.3g} s", whole_line)], {})
 
     @property
     def filtered(self) -> str:

@@ -11,6 +11,8 @@ from .moments import alerts_of, ended_ns, moment_ns
 from .tracer.window import Window
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from .analysis.case import Case
     from .analysis.ranker import Ranker
     from .analysis.ranking import Ranking
@@ -197,6 +199,8 @@ class Session:
             waiting = to_link(self.store, window)
             # A power of two, so that one more segment does not make it another sample.
             sample = 1 if waiting <= _LINKED_AT_ONCE else 1 << (waiting // _LINKED_AT_ONCE).bit_length()
+        if sample < 1:
+            raise ValueError(f"expected one trace in 1 or more, got sample={sample}")
         # A store that was opened as a sample stays one.
         return self.store if sample <= self.store.sample else store_at(self.store.place, sample=sample)
 
@@ -450,6 +454,10 @@ class Session:
         from .tracer.schema import SIGNALS
 
         return {signal: sum(s.rows for s in self.store.segments(signal)) for signal in SIGNALS}
+
+    def figure(self) -> go.Figure:
+        """Return the service map of all that the store holds."""
+        return self.graph().figure()
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{count:,} {signal}" for signal, count in self._rows().items() if count) or "empty"

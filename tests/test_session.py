@@ -257,6 +257,9 @@ def test_start_of_a_pod_names_what_is_stuck(cluster: hc.Session) -> None:
     start = cluster.pod_start("cart-new")
     assert start.stuck is not None
     assert (start.stuck.name, start.stuck.component, start.stuck.note) == ("images", "kubelet, registry", "not found")
+    frame = start.to_frame()
+    assert frame.stage[frame.is_stuck].tolist() == ["images"] and str(frame.time.dtype) == "datetime64[ns, UTC]"
+    assert "  <- stuck" in repr(start) and "  &lt;- stuck" in start._repr_html_()
     with pytest.raises(GraphError, match="no pod cart-old"):
         cluster.pod_start("cart-old")
 
@@ -315,6 +318,37 @@ def test_first_graph_of_many_spans_is_of_a_sample_and_says_so_until_they_are_lin
     assert first.edges["adjusted_count"].sum() == pytest.approx(whole.edges["adjusted_count"].sum(), rel=0.3)
     # What is linked once is read from then on.
     assert session.graph().sample == 1
+
+
+def test_every_answer_tells_itself_in_a_line_or_a_table(session: hc.Session, tmp_path: Path) -> None:
+    before, after = ("2023-11-14T22:13:20Z", "2023-11-14T22:18:20Z"), ("2023-11-14T22:18:20Z", "2023-11-14T22:21:20Z")
+    changed = session.diff(before, after)
+    assert repr(changed) == (
+        "<GraphDiff from 2023-11-14T22:13:20Z/2023-11-14T22:18:20Z to 2023-11-14T22:18:20Z/2023-11-14T22:21:20Z: "
+        f"0 appeared, 0 vanished, {len(changed.changed)} changed>"
+    )
+    assert repr(session.graph().window) == "<Window 2023-11-14T22:13:20Z/2023-11-14T22:21:20Z>"
+    done = session.batch(tmp_path / "out")
+    assert repr(done) == f"<Pass: 1 hours analysed, 0 unchanged; 1 incidents; {tmp_path / 'out' / 'index.html'}>"
+    assert "<th>symptom</th>" in done._repr_html_()
+    assert list(done.figure().data[0].customdata) == ["payment"]
+    assert done.to_frame().equals(done.incidents)
+
+
+def test_rows_draw_themselves(session: hc.Session) -> None:
+    (line,) = session.logs(service="payment").figure().data
+    assert sum(line.y) == 45 and min(line.y) == 0
+    assert session.spans(service="payment").figure().data[0].type == "heatmap"
+    assert session.figure().layout.title.text == session.graph().figure().layout.title.text
+
+
+def test_only_what_people_use_is_offered_on_tab() -> None:
+    assert dir(hc) == sorted(hc.__all__)
+
+
+def test_sample_of_less_than_one_trace_is_refused(session: hc.Session) -> None:
+    with pytest.raises(ValueError, match="one trace in 1 or more, got sample=0"):
+        session.graph(sample=0)
 
 
 def test_every_answer_draws_itself(session: hc.Session, incident: RankedIncident) -> None:

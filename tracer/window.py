@@ -33,6 +33,9 @@ class Window:
         """Its length in nanoseconds."""
         return self.end_ns - self.start_ns
 
+    def __repr__(self) -> str:
+        return f"<Window {self}>"
+
     def __str__(self) -> str:
         return f"{to_rfc3339(self.start_ns)}/{to_rfc3339(self.end_ns)}"
 

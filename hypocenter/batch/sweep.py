@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,6 +23,9 @@ from .page import write_page
 from .results import Files, publish, written
 from .tables import TABLES, combine, offenders, reliability
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 _TABLES, _REPORTS = "tables", "reports"
 
 
@@ -33,6 +38,30 @@ class Pass:
     failed: tuple[str, ...]
     incidents: pd.DataFrame
     page: Path
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the incidents, a row each (`hypocenter.batch.tables.TABLES`)."""
+        return self.incidents.copy()
+
+    def figure(self) -> go.Figure:
+        """Return when it was felt where, and what was named for it."""
+        from ..figures import state_timeline
+
+        told = self.incidents
+        named = told.origin.fillna("no clear origin")
+        states = pd.DataFrame({"object": told.symptom, "state": named, "start": told.start, "end": told.end})
+        events = pd.DataFrame({"time": pd.to_datetime([], utc=True), "object": [], "text": []})
+        return state_timeline(states.assign(is_bad=True), events)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        hours = f"{self.analysed} hours analysed, {self.skipped} unchanged{failed}"
+        return f"<Pass: {hours}; {len(self.incidents)} incidents; {self.page}>"
+
+    def _repr_html_(self) -> str:
+        shown = self.incidents[["start", "symptom", "felt", "origin", "probability", "why"]]
+        table = shown.to_html(index=False, escape=True, na_rep="", border=0)
+        return f"<p>{escape(repr(self).strip('<>'))}</p>{table}"
 
 
 @dataclass(frozen=True, slots=True)
