@@ -327,7 +327,10 @@ class ServiceMap:
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in is_open], y=[self.layout.positions[n][1] for n in is_open],
                 mode="markers", showlegend=False, hoverinfo="skip",
-                marker={"size": [2 * self.radius_px[n] for n in is_open], "color": PAPER, "opacity": 1},
+                marker={
+                    "size": [2 * self.radius_px[n] for n in is_open], "color": PAPER, "opacity": 1,
+                    "line": {"width": 0},
+                },
             ),
             go.Scatter(
                 x=[self.layout.positions[n][0] for n in names], y=[self.layout.positions[n][1] for n in names],
@@ -373,7 +376,7 @@ class ServiceMap:
         return [
             go.Scatter(
                 x=[points[i][0] for i in shown], y=[points[i][1] for i in shown], mode="markers+text", hoverinfo="skip",
-                showlegend=False, marker={"size": [2 * radii[i] for i in shown], "opacity": 0},
+                showlegend=False, marker={"size": [2 * radii[i] for i in shown], "opacity": 0, "line": {"width": 0}},
                 text=[label(texts[i], names[i] in marked) for i in shown],
                 textposition=[sides[i] or "bottom center" for i in shown],
                 # Lines that pass behind a name stay clear of it.

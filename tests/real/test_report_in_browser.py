@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import small_incident as small
 from playwright.sync_api import Browser
 from watched import HOSTILE, opened
 
+from hypocenter.figures.look import INK, ON_DARK
 from hypocenter.incident import RankedIncident
 
 # When the first figure stands, in milliseconds since the page was asked for.
@@ -124,6 +125,30 @@ def test_answer_is_seen_within_two_seconds_of_a_small_file_and_figures_come_one_
     )
     assert min(seen) < 2000
     assert min(first) < min(last)
+
+
+# Every colour that is drawn, in a figure or all of them, as "r,g,b".
+DRAWN = """plots => [...new Set(plots.flatMap(plot => [...plot.querySelectorAll("svg *")]).flatMap(part => {
+  const style = getComputedStyle(part);
+  return [style.fill, style.stroke].filter(c => c.startsWith("rgb(")).map(c => c.slice(4, -1).replaceAll(" ", ""));
+}))]"""
+
+
+def rgb(colours: Iterable[str]) -> set[str]:
+    return {",".join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5)) for colour in colours}
+
+
+def test_figures_have_the_colours_of_the_scheme_and_those_of_paper_in_print(browser: Browser, plain_page: Path) -> None:
+    page, _ = opened(browser, plain_page, 1400, 900, "dark")
+    light, dark = rgb(ON_DARK), rgb(ON_DARK.values())
+    shown = set(page.eval_on_selector_all(".plot", DRAWN))
+    assert shown & light == set()
+    assert {*rgb([ON_DARK[INK]])} <= set(page.eval_on_selector_all("#map", DRAWN)) & dark
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(500)
+    assert set(page.eval_on_selector_all(".plot", DRAWN)) & dark == set()
+    assert rgb([INK]) <= set(page.eval_on_selector_all("#map", DRAWN))
 
 
 def test_print_is_light_even_from_a_dark_screen(browser: Browser, plain_page: Path) -> None:
