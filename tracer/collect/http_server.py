@@ -83,18 +83,32 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _protocol(header_timeout_s: float, connections: int) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with an end to connections that send no whole header, or are too many."""
+    """Return uvicorn's protocol with an end to connections that are too many, or too slow with a request's header."""
 
     class Bounded(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > connections:
                 transport.abort()
-                return
-            self._deadline = self.loop.call_later(header_timeout_s, self._close_if_silent)
+            else:
+                self._deadline = self.loop.call_later(header_timeout_s, transport.abort)
 
-        def _close_if_silent(self) -> None:
-            if getattr(self, "cycle", None) is None:
-                self.transport.abort()
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._end_deadline()
+            elif self._deadline is None:  # the beginning of a further request
+                self._deadline = self.loop.call_later(header_timeout_s, self.transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end_deadline()
+            super().connection_lost(exc)
+
+        def _end_deadline(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
 
     return Bounded
