@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -388,3 +389,19 @@ def test_record_of_a_change_that_cannot_be_read_stops_the_reader(store: Store) -
     torn.write_text("{")
     with pytest.raises(SourceError, match=r"0\.json: expected a record of a change"):
         store.read("spans")
+
+
+def test_a_process_that_compacts_for_long_does_not_remember_what_it_replaced(store: Store) -> None:
+    sizes = []
+    tracemalloc.start()
+    for number in range(7):
+        for _ in range(40):
+            store.append(spans(NOON), arrived_ns=NOON)
+        compact(store, now_ns=LATER + number, grace_ns=0)
+        assert len(store.segments("spans")) == 1
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    replaced = 4 * 40
+    assert (sizes[-1] - sizes[-5]) / replaced < 400, (
+        sizes
+    )  # bytes a segment: its name in a record; with its footer 1,481

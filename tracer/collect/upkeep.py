@@ -17,6 +17,7 @@ import orjson
 
 from hypocenter.errors import HypocenterError
 
+from ..memory import MIB, give_back, keep_for_reuse
 from ..store import Store
 from ..store.compact import compact
 from ..store.prune import prune, prune_to_size
@@ -28,6 +29,8 @@ from .lease import Lease
 _log = logging.getLogger(__name__)
 _processes = multiprocessing.get_context("spawn")
 _EXIT_S = 10.0
+# Within a round; after it all is given back.
+_REUSED_BYTES = 256 * MIB
 # Brings what is derived from the store up to date; returns what ``/metrics`` shows of it as OpenMetrics, or None.
 Refresh = Callable[[Store], str | None]
 
@@ -113,6 +116,7 @@ def run(pipe: Connection, path: str, settings: Upkeep, refresh: Refresh | None) 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(10)
+    keep_for_reuse(_REUSED_BYTES)
     # On object storage nothing is done that two may not do at once.
     lease = None if is_remote(path) else Lease(Path(path) / "upkeep.lease", 3 * settings.every_s)
     wait_s = min(1.0, settings.every_s)
@@ -129,6 +133,7 @@ def run(pipe: Connection, path: str, settings: Upkeep, refresh: Refresh | None) 
             pipe.send_bytes(orjson.dumps(asdict(one_round(store_at(path), settings, lease, refresh))))
         except OSError:
             return
+        give_back()
 
 
 def one_round(store: Store, settings: Upkeep, lease: Lease | None, refresh: Refresh | None) -> Round:

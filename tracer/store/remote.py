@@ -153,7 +153,7 @@ class RemoteStore(Store):
         self._problems |= {path: "cannot be found" for path in visible if path not in files}
         keys = [(path, files[path].size, files[path].mtime_ns or 0) for path in known]
         found: dict[str, Segment] = {}
-        for path, segment in footers(keys, signal, self._metadata):
+        for path, segment in footers(f"{self.url}/{signal}", keys, signal, self._metadata):
             if isinstance(segment, str):
                 self._problems[path] = segment
             else:

@@ -22,10 +22,21 @@ from ..window import SECOND_NS, Window
 SUFFIX = ".parquet"
 COMPACTED = "compacted"
 _KEY = "hypocenter."
-_ENCODING: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
 _ROW_GROUP_ROWS = 128 * 1024
+_ENCODING: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "write_page_checksum": True,
+    "write_batch_size": 64 * 1024,
+    # The Arrow schema is declared in code: a copy in each footer would outweigh small segments.
+    "store_schema": False,
+}
+# Smaller ones are soon compacted: making dictionaries would cost them more time than it saves bytes (4 %).
+_DICTIONARIES_FROM_ROWS = 64 * 1024
 # Columns where nearly every value differs: a dictionary would only be built to be thrown away.
 _UNIQUE = {"trace_id", "span_id", "parent_span_id", "start_ns", "duration_ns", "time_ns", "value", "body", "histogram"}
+# Bounds of row groups help where rows are in an order: that of time, or of the key by which compaction sorts.
+_ORDERED = {"trace_id", "series_id", "uid", *TIME_COLUMN.values()}
 _THREADS = 8
 
 
@@ -111,20 +122,23 @@ def write(path: Path, signal: str, table: pa.Table, facts: dict[str, Any], sink:
         "end_ns": end_ns,
     }
     footer = {_KEY + key: str(value) for key, value in facts.items() if value is not None}
-    # The Arrow schema is declared in code: a copy in each footer would outweigh small segments.
-    options: dict[str, Any] = {"use_dictionary": _REPETITIVE[signal], "store_schema": False}
+    options: dict[str, Any] = {
+        "use_dictionary": _REPETITIVE[signal] if table.num_rows >= _DICTIONARIES_FROM_ROWS else False,
+        "write_statistics": [name for name in table.schema.names if name in _ORDERED],
+    }
     with pq.ParquetWriter(sink or str(path), table.schema, **_ENCODING, **options) as writer:
         writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
         writer.add_key_value_metadata(footer)
     return Segment(path, signal, table.num_rows, start_ns, end_ns, path.stem, facts.get("digest"))
 
 
-# Segments are immutable, so a footer read once stays true for the life of the process.
-_footers: dict[tuple[str, int, int], Segment | str] = {}
+# Segments are immutable: a footer read once stays true as long as its file is visible. By folder, then by file.
+_Key = tuple[str, int, int]  # path, size, time of change
+_footers: dict[str, dict[_Key, Segment | str]] = {}
 
 
-def describe(paths: Iterable[str], signal: str) -> list[tuple[str, Segment | str]]:
-    """Return each file's segment, or the reason why it cannot be read, from its footer.
+def describe(folder: Path, paths: Iterable[str], signal: str) -> list[tuple[str, Segment | str]]:
+    """Return the segment of each visible file of a folder, or the reason why it cannot be read, from its footer.
 
     Raises SourceError for a segment that a newer version wrote: what it means is unknown here.
     """
@@ -137,21 +151,27 @@ def describe(paths: Iterable[str], signal: str) -> list[tuple[str, Segment | str
             found.append((path, f"cannot be found ({error.strerror})"))
             continue
         keys.append((path, status.st_size, status.st_mtime_ns))
-    return found + footers(keys, signal, pq.read_metadata)
+    return found + footers(str(folder), keys, signal, pq.read_metadata)
 
 
 def footers(
-    keys: Sequence[tuple[str, int, int]], signal: str, read: Callable[[str], pq.FileMetaData]
+    folder: str, keys: Sequence[_Key], signal: str, read: Callable[[str], pq.FileMetaData]
 ) -> list[tuple[str, Segment | str]]:
-    """Return the same for files given as path, size and time of change, their footers read by ``read``."""
-    unknown = [key for key in keys if key not in _footers]
+    """Return the same for files given as path, size and time of change, their footers read by ``read``.
+
+    Files of the folder that are not among them are forgotten: a process that compacts for months does not grow.
+    """
+    known = _footers.get(folder, {})
+    unknown = [key for key in keys if key not in known]
     if len(unknown) > 1:
         with ThreadPoolExecutor(_THREADS) as pool:
             found = list(pool.map(lambda key: _read_footer(key[0], signal, read), unknown))
     else:
         found = [_read_footer(key[0], signal, read) for key in unknown]
-    _footers.update(zip(unknown, found, strict=True))
-    return [(key[0], _footers[key]) for key in keys]
+    new = dict(zip(unknown, found, strict=True))
+    kept = {key: known[key] if key in known else new[key] for key in keys}
+    _footers[folder] = kept
+    return [(path, segment) for (path, _, _), segment in kept.items()]
 
 
 def _read_footer(path: str, signal: str, read: Callable[[str], pq.FileMetaData]) -> Segment | str:

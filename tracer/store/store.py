@@ -143,7 +143,7 @@ class Store:
         Raises SourceError for a segment that a newer version wrote. One that is damaged is skipped (`problems`).
         """
         found: dict[str, Segment] = {}
-        for path, segment in describe(self._visible(signal), signal):
+        for path, segment in describe(self.path / signal, self._visible(signal), signal):
             if isinstance(segment, str):
                 self._problems[path] = segment
             # Two writers may have raced with one name over the turn of an hour; the rows are the same.
