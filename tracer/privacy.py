@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -56,6 +56,7 @@ _TEXT: Final = (
     ("@", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", f"{MASK}@{MASK}"),
 )
 _QUERY: Final = ((r"\?", rf"\?{_INSIDE}*", f"?{MASK}"),)
+_URL: Final = (*_TEXT, *_QUERY)
 _SQL: Final = (
     ("'", r"'(?:[^'\\]|\\.|'')*'", "?"),
     ("'", r"""'(?:[^'\\"]|\\.)*("?)$""", r"?\1"),  # a statement cut inside of a literal
@@ -63,7 +64,7 @@ _SQL: Final = (
     ("(?i)0x", r"(?i)\b0x[0-9a-f]+\b", "?"),
     ("[0-9]", r"(\\[nrtbf]|[^A-Za-z0-9_.\\]|^)[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", r"\1?"),
 )
-_Patterns = Sequence[tuple[str, str, str]]
+_Patterns = tuple[tuple[str, str, str], ...]
 _CONTENT: Final = {"spans": ("name", "status_message", "events"), "logs": ("body",), "events": ("message",)}
 _DOCUMENTS: Final = {"objects": ("spec", "status")}
 _ANY_HINT: Final = f"{_HINT}|bearer|basic|://|@|eyJ"
@@ -93,10 +94,11 @@ class Privacy:
                 table = _replace(table, name, self._attributes(table.column(name), changed))
             if self.masks:
                 for name in _CONTENT.get(signal, ()):
-                    patterns = (*_TEXT, *_QUERY) if name == "name" else _TEXT
-                    masked = _masked(table.column(name).combine_chunks(), patterns)
-                    changed["sensitive text masked"] += _differences(table.column(name).combine_chunks(), masked)
-                    table = _replace(table, name, masked)
+                    texts = table.column(name).combine_chunks()
+                    masked = _masked(texts, _URL if name == "name" else _TEXT)
+                    if masked is not texts:
+                        changed["sensitive text masked"] += _differences(texts, masked)
+                        table = _replace(table, name, masked)
                 for name in _DOCUMENTS.get(signal, ()):
                     documents = table.column(name).combine_chunks()
                     masked = map_leaves(documents, _ANY_HINT, _BY_DEFAULT._treatment)
@@ -129,16 +131,23 @@ class Privacy:
         encoded = keys.dictionary_encode()
         names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
         treat = [self._treatment(name) for name in names]
+        unchanged = texts
+        hinted = _hinted(texts, _URL)
         for treatment in dict.fromkeys(treat):
             if treatment is None or treatment is _remove:
                 continue
-            rows = np.flatnonzero(np.isin(codes, [c for c, one in enumerate(treat) if one == treatment]))
+            treated = np.array([one == treatment for one in treat])[codes]
+            rows = np.flatnonzero(treated & hinted if treatment in (_plain, _url) else treated)
+            if not len(rows):
+                continue
             before = texts.take(pa.array(rows))
             after = treatment(before)
             reason = "attribute hashed" if treatment == self._hashed else "sensitive text masked"
             changed[reason] += _differences(before, after)
             texts = replaced(texts, rows, after)
-        removed = np.isin(codes, [c for c, one in enumerate(treat) if one is _remove])
+        removed = np.array([one is _remove for one in treat], bool)[codes]
+        if texts is unchanged and not removed.any():
+            return maps
         if removed.any():
             changed["attribute removed"] += int(removed.sum())
             kept = np.r_[0, np.cumsum(~removed)]
@@ -196,7 +205,7 @@ def _parameter(texts: pa.Array) -> pa.Array:
 
 
 def _url(texts: pa.Array) -> pa.Array:
-    return _masked(texts, (*_TEXT, *_QUERY))
+    return _masked(texts, _URL)
 
 
 def _plain(texts: pa.Array) -> pa.Array:
@@ -205,14 +214,36 @@ def _plain(texts: pa.Array) -> pa.Array:
 
 def _masked(texts: pa.Array, patterns: _Patterns) -> pa.Array:
     """Return texts with each expression replaced, on their distinct values; null stays null."""
+    if texts.null_count == len(texts):
+        return texts
     encoded = texts.dictionary_encode()
     distinct = encoded.dictionary
+    if not _matches(distinct, _any_hint(patterns)).any():
+        return texts
     for hint, expression, replacement in patterns:
-        rows = np.flatnonzero(pc.match_substring_regex(distinct, hint).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(_matches(distinct, hint))
         if len(rows):
             changed = pc.replace_substring_regex(distinct.take(pa.array(rows)), expression, replacement)
             distinct = replaced(distinct, rows, changed)
     return distinct.take(encoded.indices)
+
+
+def _hinted(texts: pa.Array, patterns: _Patterns) -> np.ndarray:
+    """Tell which texts some expression may change; most may not."""
+    encoded = texts.dictionary_encode()
+    found = np.append(_matches(encoded.dictionary, _any_hint(patterns)), False)
+    hinted: np.ndarray = found[encoded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)]
+    return hinted
+
+
+@cache
+def _any_hint(patterns: _Patterns) -> str:
+    return "|".join(dict.fromkeys(f"(?:{hint})" for hint, _, _ in patterns))
+
+
+def _matches(texts: pa.Array, expression: str) -> np.ndarray:
+    found: np.ndarray = pc.match_substring_regex(texts, expression).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _differences(before: pa.Array, after: pa.Array) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,7 +31,7 @@ _SOURCE = "otlp"
 # The shortest attribute has an object in 17 bytes; bare {} by the million would unfold to gigabytes of spans.
 # In protobuf the fields 1 and 2 of no bytes (0x0a00, 0x1200) are resources, scopes and spans of nothing.
 _BYTES_PER_OBJECT, _OBJECTS = 8, 1000
-_OPENED = {JSON: (b"{",), PROTOBUF: (b"\x0a\0", b"\x12\0")}
+_OPENED = {JSON: ((b"{",), ord("{")), PROTOBUF: ((b"\x0a\0", b"\x12\0"), 0)}  # and the last byte of each
 
 
 class Appender(Protocol):
@@ -152,7 +153,12 @@ def _decode_one(request: Request) -> Batch:
 
 def _unfolds(request: Request) -> bool:
     """Tell whether a request holds so many objects for its size that they are empty."""
-    return sum(map(request.payload.count, _OPENED.get(request.content_type, ()))) > _most_objects(request)
+    most = _most_objects(request)
+    opened, last = _OPENED.get(request.content_type, ((), None))
+    # Their last bytes are far fewer than that in any usual request, and counted ten times faster than pairs of bytes.
+    if last is None or np.count_nonzero(np.frombuffer(request.payload, "u1") == last) <= most:
+        return False
+    return sum(map(request.payload.count, opened)) > most
 
 
 def _most_objects(request: Request) -> int:

@@ -21,6 +21,8 @@ from .worker import Worker, WorkerDied
 
 MIB = 1 << 20
 _LONGEST_RETRY_S = 30.0
+# A commit costs some 10 ms beside what its rows cost.
+_GATHER_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Intake:
     """Takes requests, groups those that wait, and answers each when it is durable.
 
     Whenever a worker is free it takes all that waits, up to ``group_bytes``: a commit begins as soon as the one before
-    ends, a lone request never waits for others, and many share one write and one fsync.
+    ends, and many share one write and one fsync. A lone request never waits for others; one that comes while another
+    worker commits does so for some milliseconds.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Intake:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._held_bytes = self._held_requests = 0
+        self._at_work = 0  # workers that commit
         self._bytes_per_s = 0.0
         self._stopping = False
         self.failure: str | None = None
@@ -129,6 +133,7 @@ class Intake:
             while not group and (self._waiting or not self._stopping):
                 while not self._waiting and not self._stopping:
                     self._changed.wait()
+                self._gather()
                 while self._waiting and (not group or size + self._waiting[0].size <= self._bounds.group_bytes):
                     one = self._waiting.popleft()
                     if one.future.set_running_or_notify_cancel():
@@ -137,13 +142,23 @@ class Intake:
                     else:  # its sender is gone, and nobody promised it anything
                         self._held_bytes -= one.size
                         self._held_requests -= 1
+            self._at_work += bool(group)
         return group
+
+    def _gather(self) -> None:
+        """While another worker commits, wait a little for more to come: each commit has costs of its own."""
+        until = time.monotonic() + _GATHER_S
+        if sum(one.size for one in self._waiting) < self._bounds.group_bytes:
+            while self._at_work and not self._stopping and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
 
     def _done(self, group: Sequence[_Waiting], seconds: float) -> None:
         size = sum(one.size for one in group)
         with self._changed:
             self._held_bytes -= size
             self._held_requests -= len(group)
+            self._at_work -= 1
+            self._changed.notify_all()
             self._bytes_per_s += 0.2 * (self._bounds.workers * size / max(seconds, 1e-6) - self._bytes_per_s)
 
     def _commit(self, worker: Worker, group: Sequence[_Waiting]) -> Worker:

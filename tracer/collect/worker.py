@@ -1,25 +1,31 @@
 """A process that decodes and commits: decoding holds Python's lock, and the doors must stay quick.
 
-What goes over the pipe is JSON and the requests' bytes. The process ends when its pipe does, after the commit in hand.
+JSON goes over the pipe, the bytes of the requests through memory that both share: a pipe takes them in many steps. The
+process ends when its pipe does, after the commit in hand.
 """
 
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import resource
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
 from hypocenter.errors import SourceError
 
+from ..memory import MIB, keep_for_reuse
 from ..privacy import Privacy
 from .request import Accepted, Refused, Request, Work
 
@@ -28,6 +34,10 @@ if TYPE_CHECKING:
 
 # Requests that unfold to more than this kill their worker, not the machine.
 _MEMORY_BYTES = 3 << 30
+# Decoding a full group takes about so much for a moment, again and again.
+_REUSED_BYTES = 128 * MIB
+# Of the memory shared with the process; what a larger group took of it is given back.
+_SHARED_BYTES = 16 * MIB
 _processes = multiprocessing.get_context("spawn")
 
 
@@ -44,6 +54,9 @@ class Worker:
         self._process = _processes.Process(target=run, args=(inner, path, rules, open_store), daemon=True)
         self._process.start()
         inner.close()
+        self._shared = _shared_file()
+        with suppress(OSError):  # it died at once, as `wait_ready` will tell
+            send_handle(self._pipe, self._shared.fileno(), self._process.pid)
 
     def wait_ready(self) -> None:
         """Return when it can work; raises SourceError when the store cannot be opened, WorkerDied when it died."""
@@ -54,17 +67,23 @@ class Worker:
     def commit(self, group: Sequence[Request]) -> tuple[list[Accepted | Exception], Work]:
         """As `Committer.commit`; raises WorkerDied."""
         try:
-            self._pipe.send_bytes(orjson.dumps([[request.kind, request.content_type] for request in group]))
+            end = 0
             for request in group:
-                self._pipe.send_bytes(request.payload)
+                _write(self._shared, request.payload, end)
+                end += len(request.payload)
+            header = [[request.kind, request.content_type, len(request.payload)] for request in group]
+            self._pipe.send_bytes(orjson.dumps(header))
         except OSError:
             raise WorkerDied from None
         answer = self._receive()
+        if end > _SHARED_BYTES:
+            self._shared.truncate(_SHARED_BYTES)
         return [_outcome(*one) for one in answer["outcomes"]], Work(**answer["work"])
 
     def stop(self) -> None:
         """End the process after the commit in hand."""
         self._pipe.close()
+        self._shared.close()
         self._process.join(30)
         if self._process.is_alive():
             self._process.kill()
@@ -85,6 +104,11 @@ def run(pipe: Connection, path: str, rules: tuple[Any, ...], open_store: Callabl
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides when to end
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    keep_for_reuse(_REUSED_BYTES)
+    try:
+        shared = recv_handle(pipe)
+    except (EOFError, OSError):  # the parent is gone
+        return
     try:
         committer = Committer(open_store(path), Privacy(*rules))
     except SourceError as error:
@@ -96,15 +120,33 @@ def run(pipe: Connection, path: str, rules: tuple[Any, ...], open_store: Callabl
     while True:
         try:
             header = orjson.loads(pipe.recv_bytes())
-            group = [Request(kind, content_type, pipe.recv_bytes()) for kind, content_type in header]
         except EOFError:
             return
+        ends = itertools.accumulate(size for _, _, size in header)
+        group = [
+            Request(kind, content_type, os.pread(shared, size, end - size))
+            for (kind, content_type, size), end in zip(header, ends, strict=True)
+        ]
         outcomes, work = committer.commit(group)
         del group
         try:
             pipe.send_bytes(orjson.dumps({"outcomes": [_told(one) for one in outcomes], "work": asdict(work)}))
         except OSError:  # the parent is gone
             return
+
+
+def _shared_file() -> IO[bytes]:
+    """Return a file without a name, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("requests"), "r+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _write(file: IO[bytes], content: bytes, at: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(file.fileno(), view, at)
+        view, at = view[written:], at + written
 
 
 def _warm_up(committer: Committer) -> None:
