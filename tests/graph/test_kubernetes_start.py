@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubernetes_objects import Manifest, condition, event, manifest, pod
+from kubernetes_objects import Manifest, condition, container, event, manifest, pod
 from kubernetes_shop import history, shop
 
 from hypocenter.graph.kubernetes_start import PodStart, pod_start
@@ -70,6 +70,33 @@ def test_network_that_fails_is_the_runtimes_or_the_cnis() -> None:
     stuck = start(made, event(made, "FailedCreatePodSandBox", "no IP left", seconds=3)).stuck
     assert stuck is not None
     assert (stuck.component, stuck.note) == ("runtime and CNI", "no IP left")
+
+
+def test_volume_that_is_not_attached_is_the_attachers() -> None:
+    bound = {"volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "cart-data"}}]}
+    made = pod("new", started=0, phase="Pending", statuses=waiting("ContainerCreating"), conditions=[DONE], spec=bound)
+    stuck = start(made, event(made, "FailedAttachVolume", "Multi-Attach error", seconds=3)).stuck
+    assert stuck is not None
+    assert (stuck.name, stuck.component, stuck.note) == (
+        "volumes",
+        "attach controller, CSI driver",
+        "Multi-Attach error",
+    )
+
+
+def test_init_container_that_fails_keeps_the_others_waiting() -> None:
+    made = pod(
+        "new",
+        started=0,
+        phase="Pending",
+        statuses=waiting("PodInitializing"),
+        conditions=[DONE, condition("PodReadyToStartContainers", True, 2), condition("Initialized", False, 2)],
+        spec={"initContainers": [container("migrate")]},
+        status={"initContainerStatuses": [waiting("CrashLoopBackOff")[0] | {"name": "migrate"}]},
+    )
+    stuck = start(made, event(made, "Pulled", seconds=3, warning=False)).stuck
+    assert stuck is not None
+    assert (stuck.name, stuck.component, stuck.note) == ("initialised", "init containers", "migrate CrashLoopBackOff")
 
 
 def test_kubelet_that_is_silent_is_found_at_its_node() -> None:
