@@ -129,7 +129,10 @@ def _slower(sums: dict[str, np.ndarray]) -> tuple[str, np.ndarray, _Text]:
         mean = log / n
         change += sign * mean
         error += (np.maximum(square / n - mean**2, 0.0) + 0.01) / n
-    clear = _enough(sums) & (change >= _LEAST_SLOWER)
+    bad_in, bad_out = _sides(sums["errors"])
+    # Where calls fail at once, the time in which they still worked only looks slow.
+    fails_more = bad_out / n_out - bad_in / n_in >= _LEAST_ERRORS
+    clear = _enough(sums) & (change >= _LEAST_SLOWER) & ~fails_more
 
     def text(sums: dict[str, np.ndarray], at: tuple[int, int]) -> str:
         inside, outside = (

@@ -102,5 +102,6 @@ class Kubernetes:
         if found.entity_kind == "change" and not self._hurts:
             nats = min(nats, _CHANGE_ALONE_NATS)
         lead = split.onset_ns - found.onset_ns
-        late = max(lead - _BEFORE_NS, 0) / _FADES_BEFORE_NS + max(-lead - _AFTER_NS, 0) / _FADES_AFTER_NS
+        late = max(lead - _BEFORE_NS, 0) / _FADES_BEFORE_NS
+        late += max(-lead - _AFTER_NS - found.notice_ns, 0) / _FADES_AFTER_NS
         return float(nats * np.exp(-late))

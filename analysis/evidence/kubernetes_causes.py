@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,6 +22,8 @@ from .kubernetes_rules.workloads import WORKLOAD
 RULES: Final[tuple[Rule, ...]] = (*PODS, *SCHEDULING, *STORAGE, *NODES, *WORKLOAD, *NETWORK, *CHANGES)
 # A pod that fails within this time of a rollout of its workload fails because of it.
 _AFTER_ROLLOUT_NS: Final = 600 * 10**9
+# A state that comes back sooner has not been over.
+_APART_NS: Final = 30 * 10**9
 _ROLLOUT: Final = ("rolled out", "rolled back", "created")
 
 
@@ -32,7 +34,7 @@ class Finding:
     ``entity`` is a pod's or node's name, else ``Kind/namespace/name``; ``entity_kind`` is object, pod, node or change;
     ``services`` are those that the entity bears on. ``nats`` is how much it incriminates at its onset. ``is_context``
     tells that it began before the window: a state that was there all along explains no incident. ``until_ns`` is when
-    it was over, None while it lasts.
+    it was over, None while it lasts; ``notice_ns`` how much before its onset it may have begun unnoticed.
     """
 
     rule: str
@@ -46,6 +48,7 @@ class Finding:
     nats: float
     is_context: bool = False
     until_ns: int | None = None
+    notice_ns: int = 0
 
 
 def causes(
@@ -88,9 +91,12 @@ for _rule in RULES:
         _BY_KIND.setdefault(_kind, []).append(_rule)
 
 
-def _merged(view: View, signs: Sequence[tuple[Rule, Object, Sign]]) -> list[tuple[Rule, Object, Sign]]:
+_Seen = tuple[Rule, Object, Sign]
+
+
+def _merged(view: View, signs: Sequence[_Seen]) -> list[_Seen]:
     """Return one sign for replicas of one workload that show the same: the earliest, with their number and services."""
-    groups: dict[tuple[str, str, str], list[tuple[Rule, Object, Sign]]] = {}
+    groups: dict[tuple[str, str, str], list[_Seen]] = {}
     for rule, looked_at, sign in signs:
         about = sign.about or looked_at
         whom = view.whole.root(about).uid if about.kind == "Pod" else about.uid
@@ -98,7 +104,7 @@ def _merged(view: View, signs: Sequence[tuple[Rule, Object, Sign]]) -> list[tupl
         when = "" if rule.entity_kind != "change" else str(sign.onset_ns)
         groups.setdefault((rule.name, whom, sign.group + when), []).append((rule, looked_at, sign))
     merged = []
-    for group in groups.values():
+    for group in (episode for each in groups.values() for episode in _episodes(each)):
         rule, looked_at, first = min(group, key=lambda g: (g[2].onset_ns, g[1].name))
         latest = max(group, key=lambda g: (g[2].onset_ns, g[1].name))[2]
         pods = {(sign.about or seen).uid for _, seen, sign in group}
@@ -110,6 +116,20 @@ def _merged(view: View, signs: Sequence[tuple[Rule, Object, Sign]]) -> list[tupl
         sign = replace(first, text=latest.text + more, until_ns=until, services=services)
         merged.append((rule, looked_at, sign))
     return merged
+
+
+def _episodes(group: list[_Seen]) -> Iterator[list[_Seen]]:
+    """Yield the signs of a state that was over and came back later apart: the second time has an onset of its own."""
+    episode: list[_Seen] = []
+    end: int | None = 0
+    for each in sorted(group, key=lambda g: (g[2].onset_ns, g[1].name)):
+        onset, until = each[2].onset_ns, each[2].until_ns
+        if episode and end is not None and onset - end > _APART_NS:
+            yield episode
+            episode, end = [], 0
+        episode.append(each)
+        end = None if end is None or until is None else max(end, until)
+    yield episode
 
 
 def _finding(view: View, rule: Rule, looked_at: Object, sign: Sign) -> Finding:
@@ -134,6 +154,7 @@ def _finding(view: View, rule: Rule, looked_at: Object, sign: Sign) -> Finding:
         rule.nats if sign.nats is None else sign.nats,
         sign.onset_ns < view.history.window.start_ns,
         sign.until_ns,
+        sign.notice_ns,
     )
 
 

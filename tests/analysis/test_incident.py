@@ -71,6 +71,14 @@ def test_failing_entry_is_felt_though_it_is_no_slower(tmp_path: Path) -> None:
     )
 
 
+def test_calls_that_fail_at_once_do_not_make_the_time_before_look_slow(tmp_path: Path) -> None:
+    found = felt(
+        spans(tmp_path, *(at(s, **({"status": 2, "duration_ns": 10**5} if s >= 150 else {})) for s in range(400)))
+    )
+    assert found is not None
+    assert (found.signal, found.window.start_ns) == ("errors", START_NS + 150 * SECOND_NS)
+
+
 def test_silent_entry_is_felt(tmp_path: Path) -> None:
     found = felt(spans(tmp_path, *(at(s // 4) for s in range(4 * 600) if not 300 <= s // 4 < 420)))
     assert found is not None

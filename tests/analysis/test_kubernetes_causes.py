@@ -251,6 +251,18 @@ def test_replicas_that_fail_alike_are_one_finding() -> None:
     assert told.text.endswith("restarted 4 times (and 2 more of its pods)")
 
 
+def test_state_that_comes_back_has_an_onset_of_its_own() -> None:
+    def blind(since: float) -> Edit:
+        return status_of(
+            "HorizontalPodAutoscaler/cart", conditions=[condition("ScalingActive", False, since, "Failed")]
+        )
+
+    quiet = shop()
+    steps = [(0.0, changed(quiet, blind(0))), (20.0, quiet), (100.0, changed(quiet, blind(100)))]
+    told = [(f.rule, f.onset_ns, f.until_ns) for f in causes(history(steps), SPEAKERS, heard_ns=at(200))]
+    assert told == [("autoscaler", at(0), at(20)), ("autoscaler", at(100), None)]
+
+
 def test_init_containers_and_sidecars_are_named_as_such() -> None:
     def edit(objects: Snapshot) -> None:
         objects[POD]["spec"]["initContainers"] = [container("migrate"), container("mesh", restartPolicy="Always")]

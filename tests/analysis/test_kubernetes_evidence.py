@@ -86,6 +86,21 @@ def test_object_that_fails_with_its_service_comes_first(
     assert told.command == command
 
 
+def test_node_whose_loss_is_noticed_late_is_as_much_the_cause() -> None:
+    """A cluster waits some 50 s for a silent kubelet: the calls fail long before the node is told lost."""
+
+    def after(seconds: float, status: str) -> float:
+        state = condition("Ready", False, ONSET_S + seconds) | {"status": status}
+        lost = with_objects(lambda o: o["Node/node-1"]["status"]["conditions"].__setitem__(0, state), -seconds)
+        found = first(Hypocenter().rank(lost))
+        assert found.service == "payment"
+        return sum(e.score for e in found.evidence_for if e.kind == "kubernetes" and found.entity == "node-1")
+
+    at_once, late, told_late = after(0, "Unknown"), after(50, "Unknown"), after(50, "False")
+    assert at_once == pytest.approx(late, rel=0.1)
+    assert told_late < late / 1.5
+
+
 def test_healthy_cluster_leaves_the_ranking_as_it_was() -> None:
     plain, healthy = Hypocenter().rank(case()), Hypocenter().rank(with_objects(lambda objects: None))
     told = [[(c.entity, c.kind, c.score, c.probability, c.onset_ns) for c in r.candidates] for r in (plain, healthy)]

@@ -25,7 +25,8 @@ class Sign:
 
     ``about`` is the object that is to blame where it is not the one looked at, ``nats`` how much it incriminates where
     that differs from the rule's own, ``group`` what tells it from other signs of the same rule about one workload.
-    ``until_ns`` is when it was over, None while it lasts and of what does not pass.
+    ``until_ns`` is when it was over, None while it lasts and of what does not pass. ``notice_ns`` is how long the
+    cluster may wait before it takes note.
     """
 
     onset_ns: int
@@ -36,6 +37,7 @@ class Sign:
     group: str = ""
     services: tuple[str, ...] | None = None
     until_ns: int | None = None
+    notice_ns: int = 0
 
 
 @dataclass(frozen=True)

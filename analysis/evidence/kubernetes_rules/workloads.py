@@ -140,7 +140,7 @@ def _autoscaler(view: View, versions: list[Object]) -> Iterator[Sign]:
         if condition.get("reason") != "ScalingDisabled":
             text = f"cannot scale: {short(condition.get('message') or condition.get('reason'), 160)}"
             until, command = over(view, run), kubectl("describe", run[0])
-            yield Sign(_since(run, condition), text, command, nats=3.0, group="blind", until_ns=until)
+            yield Sign(_since(run, condition), text, command, nats=1.5, group="blind", until_ns=until)
 
 
 def _budget(view: View, versions: list[Object]) -> Iterator[Sign]:
