@@ -16,9 +16,10 @@ import pytest
 import hypocenter as hc
 from hypocenter.analysis.ranking import Ranking
 from hypocenter.tracer.batch import Batch
-from hypocenter.tracer.kubernetes.versions import LISTED
+from hypocenter.tracer.kubernetes.versions import LISTED, rows_around
 from hypocenter.tracer.schema import EVENTS
 from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import Window
 
 RECORDINGS = Path(__file__).parent / "kubernetes_recordings"
 # What was done to each shop: the object, and the service that fails or slows with it.
@@ -53,9 +54,13 @@ def ranked(tables: dict[str, pa.Table], folder: Path) -> Ranking:
     return hc.open(store.path).rank().ranking
 
 
-def watched_late(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+def watched_late(tables: dict[str, pa.Table], folder: Path) -> dict[str, pa.Table]:
     """Return a recording as of a collector that came when the shop was there: it listed all, and told so."""
-    objects, listed_ns = tables["objects"], pc.min(tables["spans"]["start_ns"]).as_py()
+    listed_ns = pc.min(tables["spans"]["start_ns"]).as_py()
+    store = Store(folder / "objects", create=True)
+    store.append(Batch({"objects": tables["objects"]}))
+    objects = rows_around(store, Window(listed_ns, 2**62))
+    objects = objects.filter(pc.greater(pc.fill_null(objects["valid_to_ns"], 2**62), listed_ns))
     place = objects.schema.get_field_index("valid_from_ns")
     seen_ns = pc.max_element_wise(objects["valid_from_ns"], listed_ns)
     mark = {"time_ns": listed_ns, "kind": "kubernetes", "reason": LISTED, "source": "test"}
@@ -75,7 +80,8 @@ def test_object_of_a_recorded_fault_comes_first(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["healthy", "node-lost", "secret"])
 def test_a_shop_that_was_there_before_its_collector_is_ranked_the_same(name: str, tmp_path: Path) -> None:
     """What a first list holds is still there after it: no class or Secret is taken for deleted."""
-    rankings = [ranked(t, tmp_path / str(i)) for i, t in enumerate((recorded(name), watched_late(recorded(name))))]
+    both = (recorded(name), watched_late(recorded(name), tmp_path))
+    rankings = [ranked(tables, tmp_path / str(i)) for i, tables in enumerate(both)]
     told = [
         (r.outcome, [(c.entity, c.service, round(c.probability or 0.0, 3)) for c in r.candidates[:1]]) for r in rankings
     ]
