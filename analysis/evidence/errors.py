@@ -12,7 +12,7 @@ from ..onset import Split
 from .failed_calls import Said
 from .finding import Told
 from .presence import Presence
-from .visits import Visits, keys_of, quantile_by, usual_callee
+from .visits import MANY_ORPHANS, Visits, keys_of, quantile_by, usual_callee
 
 # A failed call that took no longer than most that went well was not held up by its callee.
 _LONGEST_USUAL, _SOONER = 0.95, 0.9
@@ -44,6 +44,10 @@ class ErrorOrigin:
         callee = np.where(visits.peer[rows] >= 0, visits.peer[rows], usual[context[rows]])
         own_doing = (said.unresolved | said.refused)[rows] | _gave_up(visits, rows, context, said.timed_out)
         blamed = np.where(client & (callee >= 0) & ~own_doing, callee, visits.service[rows])
+        if visits.orphans >= MANY_ORPHANS:
+            lost = client & ~visits.has_server_child[rows] & (blamed != visits.service[rows])
+            kept = ~(lost & said.passes_on[blamed])
+            rows, blamed = rows[kept], blamed[kept]
         self._presence = Presence.of(visits, context, rows, np.zeros(len(rows), "i8"), blamed=blamed, change="more")
         told = bool((visits.status != 0).any())
         self.not_checked = None if told else "no span carries a status"
@@ -79,7 +83,11 @@ def _gave_up(visits: Visits, rows: np.ndarray, context: np.ndarray, timed_out: n
     def usual(share: float) -> np.ndarray:
         return np.asarray(quantile_by(took[well], context[well], n_contexts, share)[context[rows]])
 
-    served = (answer[rows] >= 0) & (visits.status[answer[rows]] != STATUS_ERROR)
+    arrived = answer[rows] >= 0
+    served = arrived & (visits.status[answer[rows]] != STATUS_ERROR)
+    if visits.orphans >= MANY_ORPHANS:  # a lost answer was like most of those that arrived
+        n, well_served = (np.bincount(context[rows], part, n_contexts) for part in (arrived, served))
+        served |= ~arrived & (2 * well_served > n)[context[rows]]
     within = took[rows] <= usual(_LONGEST_USUAL)
-    ended = (took[rows] < took[answer[rows]]) | (took[rows] <= _SOONER * usual(0.5)) | timed_out[rows]
+    ended = (arrived & (took[rows] < took[answer[rows]])) | (took[rows] <= _SOONER * usual(0.5)) | timed_out[rows]
     return np.asarray(served & within & ended)

@@ -22,7 +22,7 @@ _NEARLY_ALL = 0.8
 _REFUSED = (401, 403)  # the callee works, and the caller shows it the wrong papers
 # A circuit breaker answers for so long in place of a callee that failed, and tries it now and then.
 _BREAKER_NS = 30 * SECOND_NS
-_TRIES = 0.1
+_TRIES = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class Said:
     def inherited(self) -> np.ndarray:
         """The visits that only pass a failure on: see `inherits_failure`."""
         return inherits_failure(self.visits, self)
+
+    @cached_property
+    def passes_on(self) -> np.ndarray:
+        """The services most of whose failed stays are inherited, as a mask: so are those whose spans are lost."""
+        visits = self.visits
+        entry = (visits.entry == np.arange(len(visits))) & (visits.service >= 0) & (visits.kind != KIND_CLIENT)
+        failed = entry & (visits.status == STATUS_ERROR)
+        n, inherited = (
+            np.bincount(visits.service[part], minlength=len(visits.services))
+            for part in (failed, failed & self.inherited)
+        )
+        return np.asarray(2 * inherited > n)
 
     @classmethod
     def nothing(cls, visits: Visits) -> Said:
@@ -92,12 +104,17 @@ def inherits_failure(visits: Visits, said: Said) -> np.ndarray:
     # Where clients are not recorded, the failed answer tells.
     above = visits.parent[failed & visits.crosses]
     stays[visits.entry[above[np.isin(above, np.flatnonzero(others)) | (visits.status[above] != STATUS_ERROR)]]] = True
-    stays |= _behind_a_breaker(visits, stays)
+    # Of a failed call whose caller's own span is lost, all that is known is whose it was.
+    lost = call & (visits.entry == np.arange(len(visits))) & (visits.orphans >= MANY_ORPHANS)
+    stays |= _behind_a_breaker(visits, stays, lost)
     return np.asarray(stays[visits.entry])
 
 
-def _behind_a_breaker(visits: Visits, stays: np.ndarray) -> np.ndarray:
-    """Return the failing stays of operations in which, up to 30 s before, a tenth of such had a failing call."""
+def _behind_a_breaker(visits: Visits, stays: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return the failing stays of operations in which, up to 30 s before, one of twenty such had a failing call.
+
+    ``lost`` marks failed calls of which nothing above is left: any operation of their service may have made them.
+    """
     rows = np.flatnonzero((visits.entry == np.arange(len(visits))) & (visits.status == STATUS_ERROR))
     rows = rows[visits.column[rows] >= 0]
     behind = np.zeros(len(visits), bool)
@@ -110,11 +127,20 @@ def _behind_a_breaker(visits: Visits, stays: np.ndarray) -> np.ndarray:
     cell = key * width + visits.column[rows]
     steps = max(1, _BREAKER_NS // visits.clock.step_ns)
 
-    def recent(weights: np.ndarray) -> np.ndarray:
-        total = np.bincount(cell, weights, len(first) * width).reshape(-1, width).cumsum(axis=1)
+    def recent(at: np.ndarray, weights: np.ndarray, n: int) -> np.ndarray:
+        total = np.bincount(at, weights, n * width).reshape(-1, width).cumsum(axis=1)
         total[:, steps:] -= total[:, :-steps].copy()
-        return np.asarray(total.reshape(-1)[cell])
+        return np.asarray(total)
 
-    inherited = recent(stays[rows].astype(float))
-    behind[rows] = (inherited > 0) & (inherited >= _TRIES * recent(np.ones(len(rows))))
+    inherited, failed = (
+        recent(cell, weights, len(first)).reshape(-1)[cell]
+        for weights in (stays[rows].astype(float), np.ones(len(rows)))
+    )
+    if lost.any():
+        calls = np.flatnonzero(lost & (visits.column >= 0))
+        of_service = recent(
+            visits.service[calls] * width + visits.column[calls], np.ones(len(calls)), len(visits.services)
+        )
+        inherited = inherited + of_service[visits.service[rows], visits.column[rows]]
+    behind[rows] = (inherited > 0) & (inherited >= _TRIES * (1 - visits.orphans) * failed)
     return behind
