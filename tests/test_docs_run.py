@@ -78,6 +78,7 @@ def moved(suspect: str, by_ns: int, mark: str, version: str) -> Batch:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in a folder with the files and stores that the pages name; what is live ends now."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda _: True)
     for file in SAMPLE.iterdir():
         signal = file.name.partition(".")[0]
         (tmp_path / signal).mkdir()

@@ -35,6 +35,7 @@ def investigate(
     symptom: Symptom = None,
     ranker: RankerName = "hypocenter",
     link: Links = None,
+    show: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
 ) -> None:
     """Say where an incident most likely began; write its report, and a notebook with the questions that come next.
 
@@ -45,6 +46,8 @@ def investigate(
     from ..notebook import write_notebook
     from ..report.text import to_text
 
+    if show and report is None:
+        raise typer.BadParameter("shows the report: say where to write it with --report", param_hint="--open")
     templates = templates_of(link)
     session = _session(incident, store, notebook or report)
     asked = (baseline_since, baseline_until)
@@ -52,12 +55,21 @@ def investigate(
     Console(highlight=False).print(to_text(found.ranking, found.case))
     if report is not None:
         typer.echo(f"report: {write(found, report, templates, '--report')}", err=True)
+        if show:
+            _open_page(report)
     if notebook is not None:
         try:
             write_notebook(session, found, notebook, symptom)
         except OSError as error:
             raise typer.BadParameter(f"cannot write {notebook}: {error.strerror}", param_hint="--notebook") from error
         typer.echo(f"notebook: {notebook} (open it with: jupyter lab {notebook})", err=True)
+
+
+def _open_page(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.resolve().as_uri()):
+        typer.echo(f"no browser to show it with; open {path} yourself", err=True)
 
 
 def _session(place: str, store: Path | None, written: Path | None) -> Session:

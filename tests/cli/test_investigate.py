@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,19 @@ def test_a_store_is_taken_as_it_is_and_relative_times_become_absolute(tmp_path: 
         "incident",
     ]
     assert [name.name for name in tmp_path.iterdir() if name.is_dir()] == ["store"]
+
+
+def test_report_is_shown_where_there_is_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path / "store", create=True).append(small.telemetry())
+    shown: list[str] = []
+    asked = [tmp_path / "store", "--at", small.ALERT_NS, "--report", tmp_path / "a b.html", "--open"]
+    for has_browser, says in ((True, 0), (False, 1)):
+        monkeypatch.setattr(webbrowser, "open", lambda url, has=has_browser: (shown.append(url), has)[1])
+        done = run(*asked)
+        assert (done.exit_code, done.stderr.count("no browser to show it with")) == (0, says)
+    assert shown == [(tmp_path / "a b.html").as_uri()] * 2
+    refused = run(tmp_path / "store", "--open")
+    assert refused.exit_code == 2 and "--report" in refused.stderr
 
 
 def test_what_telemetry_wrote_is_text_in_every_cell(tmp_path: Path) -> None:
