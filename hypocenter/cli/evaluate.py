@@ -36,6 +36,9 @@ def evaluate(
     without: Annotated[
         list[str] | None, typer.Option(help="Take away traces, metrics, logs or service=NAME; repeat for more.")
     ] = None,
+    rename: Annotated[
+        int | None, typer.Option("--rename-services", help="Give services opaque names, drawn by this seed.")
+    ] = None,
     sweep: Annotated[
         bool,
         typer.Option(help="Also: alert times wrong by up to 300 s, spans, modalities and the origin's own missing."),
@@ -44,6 +47,7 @@ def evaluate(
 ) -> None:
     """Rank labelled incidents with every method and print how often each names the true origin."""
     from ..analysis.evaluation import derive
+    from ..analysis.evaluation.rename import renamed
     from ..analysis.evaluation.runner import run
 
     if output not in ("text", "json"):
@@ -63,6 +67,8 @@ def evaluate(
         labelled += list(derive.quiet_cases(labelled))
     if changes:
         labelled = [derive.derived(case, changes) for case in labelled]
+    if rename is not None:
+        labelled = [renamed(case, rename) for case in labelled]
     with _Bar("evaluating", len(labelled)) as bar:
         found = list(run(labelled, chosen, alert_offset, bar))
     swept = _swept(labelled, found, ranker or [_OWN]) if sweep else []
@@ -76,7 +82,7 @@ def evaluate(
         typer.echo(f"failed: {failure}", err=True)
     _show(found, swept, by, output)
     if report is not None:
-        said = _conditions(alert_offset, drop_spans, without or (), quiet)
+        said = _conditions(alert_offset, drop_spans, without or (), quiet, rename)
         typer.echo(str(_write(report, found, swept, chosen[0], said)), err=True)
 
 
@@ -151,9 +157,10 @@ def _show(found: Sequence[Prediction], swept: Sequence[Score], by: str, output: 
     tables.print_calibration(calibrations)
 
 
-def _conditions(alert_offset: float, drop_spans: float, without: Sequence[str], quiet: bool) -> str:
+def _conditions(alert_offset: float, drop_spans: float, without: Sequence[str], quiet: bool, rename: int | None) -> str:
     said = [f"The alert is {alert_offset:+g} s off."] if alert_offset else []
     said += [f"{drop_spans:.0%} of the spans are lost."] if drop_spans else []
+    said += ["Services have opaque names."] if rename is not None else []
     said += [f"Without {', '.join(without)}."] if without else []
     said += ["False alarms in what is quiet are added."] if quiet else []
     return " ".join(said)

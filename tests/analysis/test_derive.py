@@ -3,15 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import networkx as nx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from hypocenter.analysis.case import Case
+from hypocenter.analysis.case import Case, Symptom
 from hypocenter.analysis.evaluation.calibration import calibrate
 from hypocenter.analysis.evaluation.cases import CaseReader, LabelledCase
 from hypocenter.analysis.evaluation.derive import derived, drop_spans, quiet_cases, uninstrumented, without
+from hypocenter.analysis.evaluation.rename import renamed
 from hypocenter.analysis.evaluation.runner import Prediction
 from hypocenter.analysis.ranking import Candidate, Ranking
 from hypocenter.tracer.batch import Batch, table_of
@@ -142,3 +144,33 @@ def test_service_without_instrumentation_sends_no_spans_and_no_logs() -> None:
     changed = uninstrumented("web")(CASE)
     assert changed.telemetry.table("spans")["service"].unique().to_pylist() == ["cart"]
     assert (changed.telemetry.table("logs").num_rows, changed.baseline.table("spans").num_rows) == (0, 0)
+
+
+def test_renamed_services_have_the_same_opaque_names_in_telemetry_graph_symptom_and_label() -> None:
+    series = {"series_id": "web/cpu", "name": "cpu", "kind": "gauge", "service": "web", "peer": "cart", "source": "t"}
+    tables = {
+        "series": pa.Table.from_pylist([dict.fromkeys(SERIES.names) | series], SERIES),
+        "points": pa.Table.from_pylist([{"series_id": "web/cpu", "time_ns": 1, "value": 1.0}], POINTS),
+    }
+    given = replace(
+        CASE,
+        telemetry=replace(CASE.telemetry, tables=CASE.telemetry.tables | tables),
+        symptom=Symptom("web", "latency"),
+        topology=nx.DiGraph([("web", "cart")]),
+    )
+    changed = renamed(labelled(answers=frozenset({"web", "cart"})), 1)
+    assert changed.answers is not None
+    assert changed.derive is not None
+    case = changed.derive(given)
+    web, cart = case.symptom.entity, case.telemetry.table("series")["peer"][0].as_py()
+    assert changed.answers == {web, cart}
+    assert not {"web", "cart"} & changed.answers
+    assert list(case.topology.edges) == [(web, cart)]
+    assert case.telemetry.table("spans")["service"].to_pylist() == [web] * 1000 + [cart] * 10
+    assert case.telemetry.table("logs")["service"].to_pylist() == [web]
+    ids = [case.telemetry.table(signal)["series_id"][0].as_py() for signal in ("series", "points")]
+    assert ids[0] == ids[1] != "web/cpu"
+    assert {signal: table.schema for signal, table in case.telemetry.tables.items()} == {
+        signal: table.schema for signal, table in given.telemetry.tables.items()
+    }
+    assert renamed(labelled(), 2).answers != renamed(labelled(), 1).answers
