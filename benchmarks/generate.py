@@ -44,8 +44,8 @@ _QUEUE_NS = 5e6
 _EXPORT_NS = 5 * SECOND_NS
 _LATEST_NS = 600 * SECOND_NS
 _TRACES_AT_ONCE = 2048
-# Generous: a segment of generated spans takes about a third of this.
-_BYTES_PER_SPAN = 200
+# Generous: a segment of generated spans takes about 40, and what is done with it may lay as much aside again.
+_BYTES_PER_SPAN = 100
 
 
 @dataclass(slots=True)
