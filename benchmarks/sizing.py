@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hypocenter.graph.rollup import empty, merge
+from hypocenter.graph.slices import roll_up_segments
+from hypocenter.tracer.window import HOUR_NS
+
+from .generate import temporary_store
 
 DESCRIPTION = "what a rate of spans needs on paper: cores, disks, requests, executors; traces shared out by simulation"
 
@@ -32,9 +42,17 @@ _EXECUTOR_CORES, _EXECUTOR_GB = 4, 1.0 + 4 * 1.0
 
 
 def run(
-    spans_per_s: int = 1_000_000, services: int = 10_000, edges_a_service: int = 4, hours: int = 24
+    spans_per_s: int = 1_000_000,
+    services: int = 10_000,
+    edges_a_service: int = 4,
+    hours: int = 24,
+    simulated_rows: int = 200_000,
 ) -> dict[str, Any]:
-    """Return what ``spans_per_s`` over ``hours`` need; an edge is thought to be busy in every step of 10 s."""
+    """Return what ``spans_per_s`` over ``hours`` need; an edge is thought to be busy in every step of 10 s.
+
+    What no run here reaches is simulated: how evenly traces are shared out, and what a driver does with
+    ``simulated_rows`` rows of edges, which workers found in two halves.
+    """
     an_hour = spans_per_s * 3600
     edges = services * edges_a_service
     rows = edges * _STEPS
@@ -78,7 +96,27 @@ def run(
             "receivers and compaction": cores * _HOURS_A_MONTH * _CORE_USD,
             "Spark": executors * _EXECUTOR_CORES * _HOURS_A_MONTH * _CORE_USD,
         },
-        "largest partition, times the mean": _skew(an_hour),
+        "simulated": {"largest partition, times the mean": _skew(an_hour), "driver": _driver(simulated_rows)},
+    }
+
+
+def _driver(rows: int) -> dict[str, float]:
+    """Return what it takes to add up edges like those of generated spans, repeated under other times."""
+    with temporary_store(200_000) as store:
+        edges = roll_up_segments(store.paths("spans")).edges
+    times = edges["time_ns"]
+    copies = [
+        edges.set_column(edges.schema.get_field_index("time_ns"), "time_ns", pc.add(times, number * HOUR_NS))
+        for number in range(-(-rows // len(edges)))
+    ]
+    table = pa.concat_tables(copies).cast(edges.schema).slice(0, rows)
+    half = replace(empty(), edges=table)
+    begun = time.process_time()
+    whole = merge([half, half]).edges
+    return {
+        "rows": len(whole),
+        "CPU seconds to add up": time.process_time() - begun,
+        "bytes a row": whole.nbytes / len(whole),
     }
 
 
