@@ -224,7 +224,10 @@ class ServiceMap:
         points = [*self.layout.positions.values(), *(p for route in self.layout.routes.values() for p in route)]
         xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
         side = max(0.6, (max(xs) - min(xs)) * 0.05)
-        return [min(xs) - side, max(xs) + side], [min(ys) - 1.0, max(ys) + 1.0]
+        # A lane ends beyond its nodes, and its name stands at its upper edge.
+        ends = [end for lane in self.layout.lanes if lane.name for end in (lane.low - 0.5, lane.high + 0.5)]
+        low, high = min([min(ys) - 1.0, *ends]), max([max(ys) + 1.0, *ends])
+        return [min(xs) - side, max(xs) + side], [low, high]
 
     def _curve(self, caller: str, callee: str) -> np.ndarray:
         """Return points (n, 2) of the smooth line of a call, horizontal at its ends and bends."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .look import LABEL_LENGTH, NORMAL, SUSPECT, blank, in_one_look, plain, seconds, shorten
+from .look import INK, LABEL_LENGTH, NORMAL, SUSPECT, blank, in_one_look, plain, seconds, shorten
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -59,13 +59,16 @@ def waterfall(
     # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.
     longest = max(map(len, names), default=0)
     labels = [plain(name).replace(" ", "\N{NO-BREAK SPACE}") for name in (n.ljust(longest) for n in names)]
+    stands_out = (shown.service == suspect) | shown.span_id.isin(list(calls))
     figure = blank(_CHROME_PX + _BAR_PX * max(len(shown), 1))
     figure.add_bar(
         base=begin,
         x=length,
         y=list(range(len(shown))),
         orientation="h",
-        marker_color=np.where((shown.service == suspect) | shown.span_id.isin(list(calls)), SUSPECT, NORMAL),
+        marker_color=np.where(stands_out, SUSPECT, NORMAL),
+        # In black print an outline tells what colour does.
+        marker_line={"color": INK, "width": np.where(stands_out, 1.5, 0.0)},
         text=[
             ("✕ " if bad else "") + ("⏱ " if early > _SKEW_NS else "") + seconds(ms / 1e3)
             for bad, early, ms in zip(shown.is_error, shown.early_ns, length, strict=True)

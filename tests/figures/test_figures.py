@@ -66,7 +66,9 @@ def test_waterfall_is_indented_by_depth_and_marks_errors() -> None:
     bars = figure.data[0]
     assert (list(bars.base), list(bars.x)) == ([0.0, 1.0, 2.0, 5.0], [10.0, 3.0, 1.0, 4.0])
     assert list(bars.text) == ["10 ms", "3 ms", "✕ 1 ms", "4 ms"]
-    assert len(set(bars.marker.color)) == 2 and bars.marker.color[1] != bars.marker.color[0]
+    assert [colour == SUSPECT for colour in bars.marker.color] == [False, True, False, False]
+    # Told in black print too.
+    assert list(bars.marker.line.width) == [0, 1.5, 0, 0]
 
 
 def test_calls_to_a_suspect_without_spans_stand_out() -> None:

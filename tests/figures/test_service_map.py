@@ -90,7 +90,11 @@ def test_groups_of_one_node_have_no_lanes() -> None:
     calls = edge("web", "cart"), edge("cart", "orders")
     for groups, lanes in (("abc", 0), ("abb", 2), ("aaa", 0)):
         made = graph(*calls, namespaces=dict(zip(("web", "cart", "orders"), groups, strict=True)))
-        assert len(service_map(made).layout.shapes) == lanes
+        figure = service_map(made)
+        low, high = figure.layout.yaxis.range
+        assert len(figure.layout.shapes) == lanes
+        assert all(low <= shape.y0 < shape.y1 <= high for shape in figure.layout.shapes)
+        assert all(low < note.y <= high for note in figure.layout.annotations)
 
 
 def test_latency_of_what_measures_nothing_is_its_callers() -> None:
