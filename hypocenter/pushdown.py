@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-_TESTS: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
+_TESTS: dict[type[exp.Expr], Callable[[Any, Any], Any]] = {
     exp.EQ: operator.eq,
     exp.NEQ: operator.ne,
     exp.GT: operator.gt,
@@ -20,7 +20,7 @@ _TESTS: dict[type[exp.Expression], Callable[[Any, Any], Any]] = {
 }
 
 
-def pushed_down(condition: exp.Expression, schema: pa.Schema) -> pc.Expression | None:
+def pushed_down(condition: exp.Expr, schema: pa.Schema) -> pc.Expression | None:
     """Return a test that every row of the condition passes, and few others; None when it has no such part.
 
     Of parts joined by AND it takes those that compare a column of text or integers with a constant.
@@ -38,14 +38,14 @@ def pushed_down(condition: exp.Expression, schema: pa.Schema) -> pc.Expression |
     return found
 
 
-def _joined(condition: exp.Expression) -> list[exp.Expression]:
+def _joined(condition: exp.Expr) -> list[exp.Expr]:
     condition = condition.unnest()
     if isinstance(condition, exp.And):
         return [*_joined(condition.left), *_joined(condition.right)]
     return [condition]
 
 
-def _test(part: exp.Expression, schema: pa.Schema) -> pc.Expression | None:
+def _test(part: exp.Expr, schema: pa.Schema) -> pc.Expression | None:
     compared = _TESTS.get(type(part))
     if compared is None or not isinstance(part, exp.Binary):
         return None

@@ -148,7 +148,7 @@ class Rows:
         return f"WITH rows AS (SELECT {self._columns(columns)} FROM every WHERE {self.filtered})"
 
     @cached_property
-    def _condition(self) -> exp.Expression | None:
+    def _condition(self) -> exp.Expr | None:
         if self.where is None:
             return None
         import sqlglot
