@@ -36,23 +36,28 @@ class Contention:
         enough = np.bincount(node, minlength=len(nodes)) >= _FEWEST_PODS
         return cls(series, rows[enough[node]], node[enough[node]])
 
-    def takers(self, split: Split) -> np.ndarray:
-        """Return, by row, whether its pod uses most of its node's time, and most of what is used more than before."""
-        series, rows = self.series, self.rows
-        if not len(rows):
-            return np.zeros(0, bool)
+    def takers(self, split: Split, growing: np.ndarray) -> np.ndarray:
+        """Return the rows whose pods use most of their node's time, and most of what is used more than before.
+
+        Only ``growing``, rows of the series, are asked for; the other nodes are not looked at.
+        """
+        asked = np.isin(self.rows, growing)
+        if not asked.any():
+            return np.empty(0, "i8")
+        beside = np.isin(self.node, self.node[asked])
+        series, rows, node = self.series, self.rows[beside], self.node[beside]
         now = np.nan_to_num(median(series.raw[rows, series.after(split)]))
         before, quiet = median(series.raw[rows, series.before(split)]), median(series.quiet_raw[rows])
         more = np.maximum(now - np.where(np.isfinite(before), before, np.nan_to_num(quiet)), 0.0)
-        of_all, of_more = (np.bincount(self.node, part)[self.node] for part in (now, more))
-        return np.asarray((now > _MOST * of_all) & (more > _MOST * of_more))
+        of_all, of_more = (np.bincount(node, part)[node] for part in (now, more))
+        return np.asarray(rows[asked[beside] & (now > _MOST * of_all) & (more > _MOST * of_more)])
 
-    def waiting(self, split: Split, nats: np.ndarray) -> np.ndarray:
-        """Return what each service loses for standing beside a taker, given ``nats`` (n_services,) for taking."""
-        service = self.series.service[self.rows]
+    def waiting(self, takers: np.ndarray, nats: np.ndarray) -> np.ndarray:
+        """Return what each service loses for standing beside one of ``takers``, given ``nats`` by service."""
         lost = np.zeros(len(nats))
-        if not (taken := self.takers(split)).any():
+        if not len(takers):
             return lost
+        service, taken = self.series.service[self.rows], np.isin(self.rows, takers)
         by_node = np.zeros(int(self.node.max()) + 1)
         np.maximum.at(by_node, self.node[taken], nats[service[taken]])
         pods = np.bincount(service, minlength=len(nats))

@@ -48,7 +48,8 @@ class Saturation:
         traffic = (series.role == "rate") & series.own
         self._rates = series.restless(np.flatnonzero(traffic & ~matches(series.name, _IN_FLIGHT)))
 
-    def _growth(self, split: Split) -> np.ndarray:
+    def _growth(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Return (growth in log units by row, which rows of the series take most of their node's processor time)."""
         n = len(self._services)
         rise = self._series.rises(split, self._rows)
         traffic = np.zeros(n)
@@ -57,21 +58,22 @@ class Saturation:
             rates = rates[np.isin(self._series.service[rates], self._series.service[self._rows[rise > 0]])]
         shift, noise = self._series.moves(split, rates)
         np.maximum.at(traffic, self._series.service[rates], np.nan_to_num(np.maximum(shift - noise, 0.0)))
-        takers = self._contention.rows[self._contention.takers(split)]
+        takers = self._contention.takers(split, self._rows[rise > 0])
         rise = np.where(self._only_if_taken & ~np.isin(self._rows, takers), 0.0, rise)
-        return np.asarray(np.maximum(rise - traffic[self._series.service[self._rows]], 0.0))
+        return np.maximum(rise - traffic[self._series.service[self._rows]], 0.0), takers
 
     def score(self, split: Split) -> np.ndarray:
         """Return nats by service: three times the largest growth in log units; less for who waits for a neighbour."""
         score = np.zeros(len(self._services))
-        np.maximum.at(score, self._series.service[self._rows], self._growth(split))
+        growth, takers = self._growth(split)
+        np.maximum.at(score, self._series.service[self._rows], growth)
         nats = _NATS_PER_LOG * score
-        return np.asarray(nats - np.minimum(self._contention.waiting(split, nats), _WAITING_NATS))
+        return np.asarray(nats - np.minimum(self._contention.waiting(takers, nats), _WAITING_NATS))
 
     def tell(self, split: Split, service: int) -> Told:
         """Name the series that grew most, with its medians."""
         series = self._series
-        best = int(np.argmax(np.where(series.service[self._rows] == service, self._growth(split), -1.0)))
+        best = int(np.argmax(np.where(series.service[self._rows] == service, self._growth(split)[0], -1.0)))
         row = self._rows[best]
         before = series.raw[row, series.before(split)]
         before = before if np.isfinite(before).any() else series.quiet_raw[row]
