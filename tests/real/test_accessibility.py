@@ -25,7 +25,12 @@ from hypocenter.tracer.store import Store  # noqa: E402
 # Where to keep the pictures, for people to look at.
 PICTURES = os.environ.get("HYPOCENTER_PICTURES")
 LINKS = {"Jaeger": "http://jaeger:16686/trace/{trace_id}", "Grafana": "https://grafana/explore?service={service}"}
-SCREENS = {"desktop": (1400, 900, "light"), "dark": (1400, 900, "dark"), "phone": (390, 844, "light")}
+SCREENS = {
+    "desktop": (1400, 900, "light"),
+    "dark": (1400, 900, "dark"),
+    "phone": (390, 844, "light"),
+    "phone-dark": (390, 844, "dark"),
+}
 
 
 @pytest.fixture(scope="module")
