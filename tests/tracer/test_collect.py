@@ -265,6 +265,23 @@ def test_overload_is_refused_in_the_retryable_way_and_passes(tmp_path: Path) -> 
         assert slow.metric("hypocenter_collect_refused_total", reason="overload") == 8 - len(taken) + len(refusals)
 
 
+def test_overload_over_http_says_in_the_encoding_of_the_request_when_to_try_again(tmp_path: Path) -> None:
+    (tmp_path / "delay").write_text("5")
+    with collector(tmp_path / "store", odd="slow_store", bounds={"queue_requests": 1, "workers": 1}) as slow:
+        with exporter(slow.ports["otlp-grpc"]) as export:
+            taken = export.future(request("taken", [1]).SerializeToString())
+            while not slow.metric("hypocenter_collect_queue_requests"):
+                time.sleep(0.01)
+            in_protobuf = slow.post("/v1/traces", request("more", [2]).SerializeToString())
+            in_json = slow.post("/v1/traces", as_json("more", [3]), JSON)
+            assert taken.code() == grpc.StatusCode.OK
+        for answer, content_type in ((in_protobuf, PROTOBUF), (in_json, JSON)):
+            assert (answer.status, answer.headers["content-type"]) == (429, content_type)
+            assert int(answer.headers["retry-after"]) >= 1
+        assert [Status.FromString(in_protobuf.data).code, in_json.json()["code"]] == [8, 8]
+        assert [ids_of(slow, service) for service in ("taken", "more")] == [[1], []]
+
+
 def test_senders_that_give_up_hold_nothing_up(tmp_path: Path) -> None:
     (tmp_path / "delay").write_text("0.3")
     with collector(tmp_path / "store", odd="slow_store", bounds={"workers": 1}) as slow:
