@@ -160,6 +160,26 @@ def test_services_are_joined_by_uid_before_name_before_labels() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("known", "service"),
+    [
+        ({"told", "instance", "name", "ledger", "ledger-0"}, "told"),
+        ({"instance", "name", "ledger", "ledger-0"}, "instance"),
+        ({"name", "ledger", "ledger-0"}, "name"),
+        ({"ledger", "ledger-0"}, "ledger"),
+        ({"ledger-0"}, "ledger-0"),
+        (set(), "told"),
+    ],
+)
+def test_annotation_names_a_service_before_labels_and_labels_before_owners(known: set[str], service: str) -> None:
+    owner = manifest("StatefulSet", "ledger", spec={"serviceName": "ledger"})
+    labels = {"app.kubernetes.io/name": "name", "app.kubernetes.io/instance": "instance"}
+    one = pod("ledger-0", owner=owner)
+    one["metadata"] |= {"labels": labels, "annotations": {"resource.opentelemetry.io/service.name": "told"}}
+    join = ServiceJoin(cluster({"owner": owner, "pod": one}), Speakers({}, {}, frozenset(known)))
+    assert list(join.of_pod.values()) == [service]
+
+
 def test_name_that_another_namespace_speaks_as_is_not_taken() -> None:
     found = cluster({"mine": pod("cart-1"), "other": pod("cart-2", meta={"namespace": "staging"})})
 
