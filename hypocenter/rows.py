@@ -105,17 +105,19 @@ class Rows:
 
         from .figures import Panel, timeline
         from .tracer.schema import TIME_COLUMN
+        from .tracer.window import SECOND_NS
 
         time_ns = TIME_COLUMN[self.signal]
         whole = self.store.bounds(self.signal) if self.window is None else self.window
-        step_ns = 1 if whole is None else max(1, whole.duration_ns // _STEPS)
+        # Whole seconds, which people count in.
+        step_ns = SECOND_NS * (1 if whole is None else max(1, whole.duration_ns // _STEPS // SECOND_NS))
         step = f"{time_ns} - {time_ns} % {step_ns}"
         counted = self.query(f"SELECT {step} AS step, count(*) AS n FROM rows GROUP BY 1", [time_ns], matching=True)
         lines = pd.DataFrame({"rows": counted["n"].to_pandas()}).set_index(
             pd.to_datetime(counted["step"].to_pandas(), utc=True)
         )
         whole_line = lines.sort_index().asfreq(pd.Timedelta(step_ns, "ns"), fill_value=0) if len(lines) else lines
-        return timeline([Panel(f"{self.signal} in {step_ns / 1e9:.3g} s", whole_line)], {})
+        return timeline([Panel(f"{self.signal} in {step_ns // SECOND_NS} s", whole_line)], {})
 
     @property
     def filtered(self) -> str:
