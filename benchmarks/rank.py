@@ -24,11 +24,15 @@ _NAMES = ("cpu_usage_percent", "memory_usage_bytes", "latency_p95_ms", "error_co
 
 
 def run(services: int = 1000, metrics: int = 50) -> dict[str, Any]:
-    """Return seconds, processor seconds and peak memory at a quarter, half and all of the services."""
+    """Return seconds, processor seconds and peak memory at a quarter, half and all of the services.
+
+    Each is the quickest of three processes, since a busy moment would decide one alone.
+    """
     figures: dict[str, Any] = {}
     for share in (0.25, 0.5, 1.0):
         n = max(2, int(services * share))
-        done = measure(rank, services=n, metrics=metrics)
+        runs = [measure(rank, services=n, metrics=metrics) for _ in range(3)]
+        done = min(runs, key=lambda run: run.result["seconds"])
         figures[f"{n * metrics} series"] = {
             "rank_seconds": done.result["seconds"],
             "rank_cpu_seconds": done.result["cpu_seconds"],

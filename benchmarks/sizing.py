@@ -20,7 +20,7 @@ from .generate import temporary_store
 DESCRIPTION = "what a rate of spans needs on paper: cores, disks, requests, executors; traces shared out by simulation"
 
 # CPU microseconds a span: `collect`, `store`, `link` and `engines` print them.
-RECEIVE_US, COMPACT_US, DUCKDB_US, SPARK_US = 8.0, 3.6, 1.6, 5.0
+RECEIVE_US, COMPACT_US, DUCKDB_US, SPARK_US = 5.0, 3.6, 1.6, 5.0
 # CPU seconds that Spark takes for a roll-up of however few spans.
 SPARK_S = 9.0
 # Bytes a span, fresh and compacted, in the spill of a roll-up, and in a shuffle.
