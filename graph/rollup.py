@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -275,6 +275,21 @@ def totals(rollups: Rollups, window: Window) -> Rollups:
 def within(rollups: Rollups, window: Window) -> Rollups:
     """Return the steps that start in ``window``."""
     return Rollups(**{name: cut(getattr(rollups, name), window) for name in SCHEMAS})
+
+
+def split(rollups: Rollups, time_ns: int) -> tuple[Rollups, Rollups]:
+    """Return the steps before ``time_ns`` and those from it on."""
+    before, after = {}, {}
+    for name in SCHEMAS:
+        table = getattr(rollups, name)
+        first = int(np.searchsorted(table.column("time_ns").to_numpy(), time_ns))
+        before[name], after[name] = table.slice(0, first), table.slice(first)
+    return Rollups(**before), Rollups(**after)
+
+
+def joined(parts: Sequence[Rollups]) -> Rollups:
+    """Return rollups that follow each other in time, of which no two have a step in common."""
+    return Rollups(**{name: pa.concat_tables([getattr(part, name) for part in parts]) for name in SCHEMAS})
 
 
 def cut(table: pa.Table, window: Window) -> pa.Table:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ import reference_linker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hypocenter.graph import slices
 from hypocenter.graph.link import Links, link
 from hypocenter.graph.rollup import SCHEMAS, Rollups, roll_up
 from hypocenter.graph.slices import roll_up_segments
@@ -135,9 +137,9 @@ def test_every_span_is_one_side_of_one_call_or_counted_under_one_reason(rows: li
 
 
 @fast
-@given(spans(), st.integers(1, 6), st.integers(1, 3), st.randoms(use_true_random=False))
+@given(spans(), st.integers(1, 6), st.integers(1, 3), st.integers(1, 3), st.randoms(use_true_random=False))
 def test_rollups_do_not_depend_on_slices_or_segments(
-    tmp_path_factory: Any, rows: list[Row], slice_spans: int, segments: int, shuffler: random.Random
+    tmp_path_factory: Any, rows: list[Row], slice_spans: int, at_once: int, segments: int, shuffler: random.Random
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("segments")
     shuffled = list(rows)
@@ -146,7 +148,9 @@ def test_rollups_do_not_depend_on_slices_or_segments(
     for number in range(segments):
         paths.append(folder / f"{number}.parquet")
         pq.write_table(table(shuffled[number::segments]), paths[-1])
-    assert_equal(roll_up_segments(paths, slice_spans=slice_spans), roll_up(link(table(rows))))
+    with mock.patch.object(slices, "_SUMMED_AT_ONCE", at_once):
+        found = roll_up_segments(paths, slice_spans=slice_spans)
+    assert_equal(found, roll_up(link(table(rows))))
 
 
 def assert_equal(found: Rollups, expected: Rollups) -> None:
