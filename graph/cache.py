@@ -9,13 +9,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, hours, to_rfc3339
 from .kept import COARSE, FINE, Kept
 from .namespaces import told_apart
-from .rollup import SCHEMAS, Rollups, empty, to_steps, within
+from .rollup import SCHEMAS, Rollups, empty, joined, to_steps, within
 from .slices import roll_up_segments
 
 if TYPE_CHECKING:
@@ -73,16 +71,7 @@ def rollups(
             kept = within(fine, part)
             kept = to_steps(kept, HOUR_NS) if coarse else kept
         parts.append(kept)
-    return _one_after_the_other(told_apart(parts))
-
-
-def _one_after_the_other(parts: list[Rollups]) -> Rollups:
-    """Return the rollups of hours in their order: no two have a step in common, so there is nothing to add."""
-    tables = {
-        name: pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
-        for name, schema in SCHEMAS.items()
-    }
-    return Rollups(**tables)
+    return joined(told_apart(parts))
 
 
 def to_link(store: Store, window: Window) -> int:

@@ -288,8 +288,12 @@ def split(rollups: Rollups, time_ns: int) -> tuple[Rollups, Rollups]:
 
 
 def joined(parts: Sequence[Rollups]) -> Rollups:
-    """Return rollups that follow each other in time, of which no two have a step in common."""
-    return Rollups(**{name: pa.concat_tables([getattr(part, name) for part in parts]) for name in SCHEMAS})
+    """Return rollups that follow each other in time: no two have a step in common, so there is nothing to add."""
+    tables = {
+        name: pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
+        for name, schema in SCHEMAS.items()
+    }
+    return Rollups(**tables)
 
 
 def cut(table: pa.Table, window: Window) -> pa.Table:
