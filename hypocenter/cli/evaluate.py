@@ -33,6 +33,7 @@ def evaluate(
         bool, typer.Option("--quiet-windows", help="Add false alarms: in baselines, and before faults that have none.")
     ] = False,
     drop_spans: Annotated[float, typer.Option(help="Share of spans to lose, 0 to 1.")] = 0.0,
+    draw: Annotated[int, typer.Option(help="Seed of which spans are lost.")] = 0,
     without: Annotated[
         list[str] | None, typer.Option(help="Take away traces, metrics, logs or service=NAME; repeat for more.")
     ] = None,
@@ -58,7 +59,7 @@ def evaluate(
         raise typer.BadParameter(f"no such folder: {report.parent}", param_hint="--report")
     try:
         changes = [derive.without(modality) for modality in without or ()]
-        changes += [derive.drop_spans(drop_spans)] if drop_spans else []
+        changes += [derive.drop_spans(drop_spans, draw)] if drop_spans else []
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--without / --drop-spans") from error
     chosen = _chosen(ranker)

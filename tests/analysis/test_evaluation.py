@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from hypocenter.analysis import ranker as registry
+from hypocenter.analysis.evaluation import derive
 from hypocenter.analysis.evaluation.cases import read_cases
 from hypocenter.analysis.evaluation.runner import run
 from hypocenter.analysis.evaluation.scoring import hits_at, reciprocal_rank, score_all, wilson
@@ -207,6 +209,15 @@ def test_command_prints_scores_and_writes_predictions(recording: Path) -> None:
     first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
     keys = ["case", "ranker", "outcome", "candidates", "error", "seconds", "peak_rss_bytes"]
     assert (list(first), first["candidates"][0]["service"]) == (keys, "cart")
+
+
+def test_a_draw_of_lost_spans_is_named_by_its_seed(recording: Path) -> None:
+    with mock.patch.object(derive, "drop_spans", wraps=derive.drop_spans) as asked:
+        result = CliRunner().invoke(
+            app,
+            ["evaluate", str(write(recording, case_line())), "--ranker", "max-z", "--drop-spans", "0.3", "--draw", "2"],
+        )
+    assert (result.exit_code, asked.call_args.args) == (0, (0.3, 2))
 
 
 def test_unknown_ranker_is_refused(recording: Path) -> None:
