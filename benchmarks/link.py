@@ -59,7 +59,7 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
         # The first reading of files just written is not what is measured.
         bare, ours, polars, scanned = (
             min(
-                (measure(function, path=path) for _ in range(5 if spans <= 1_000_000 else 2)),
+                (measure(function, path=path) for _ in range(_times(spans))),
                 key=lambda found: found.seconds,
             )
             for function in (bare_join, link, polars_join, scan)
