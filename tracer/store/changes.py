@@ -84,5 +84,5 @@ def publish(
     """Make a change visible and durable; the files it adds must be durable already."""
     durable.make_folder(signal_folder / FOLDER, signal_folder)
     content = {"at_ns": at_ns, "adds": list(adds), "removes": list(removes), "replaces": list(replaces)}
-    name = f"{at_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}.json"
+    name = f"{durable.unique_name(at_ns)}.json"
     durable.write_whole(signal_folder / FOLDER / name, json.dumps(content).encode(), staging)

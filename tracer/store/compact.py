@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,9 +41,12 @@ _ORDER = {
 class Compaction:
     """What a compaction did: segments replaced, segments that replace them, and rows moved."""
 
-    replaced: int
-    written: int
-    rows: int
+    replaced: int = 0
+    written: int = 0
+    rows: int = 0
+
+    def __add__(self, other: Compaction) -> Compaction:
+        return Compaction(self.replaced + other.replaced, self.written + other.written, self.rows + other.rows)
 
 
 def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS, live: bool = False) -> Compaction:
@@ -63,14 +65,13 @@ def compact(store: Store, *, now_ns: int | None = None, grace_ns: int = GRACE_NS
         Another compaction or pruning is at work, or the disk is full (both retryable).
     """
     now = time.time_ns() if now_ns is None else now_ns
-    replaced = written = rows = 0
+    done = Compaction()
     with upkeep(store):
         for signal in SIGNALS:
             tidy(store.path / signal, store.staging(), now, grace_ns)
             for group in groups(store.segments(signal), now, live):
-                moved = _merge(store, signal, group, now)
-                replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
-    return Compaction(replaced, written, rows)
+                done += _merge(store, signal, group, now)
+    return done
 
 
 @contextmanager
@@ -115,18 +116,25 @@ def groups(segments: Sequence[Segment], now_ns: int, live: bool) -> Iterator[lis
             yield group
 
 
-def _merge(store: Store, signal: str, group: list[Segment], now_ns: int) -> Compaction:
+def readable(store: Store, signal: str, group: list[Segment]) -> tuple[list[Segment], pa.Table]:
+    """Return the segments of a group that are not damaged, and their rows; SourceError when these are not all."""
     damaged: set[str] = set()
-    table = rows_in(group, signal, None, None, None, lambda path, _: damaged.add(path))
+    table = rows_in(group, signal, None, None, None, lambda path, _: damaged.add(path), store.filesystem)
     if damaged:
-        whole = [segment for segment in group if str(segment.path) not in damaged]
-        return _merge(store, signal, whole, now_ns) if len(whole) > 1 else Compaction(0, 0, 0)
+        return readable(store, signal, [segment for segment in group if str(segment.path) not in damaged])
     expected = sum(segment.rows for segment in group)
     if table.num_rows != expected:
         raise SourceError(f"{group[0].path}: footers promise {expected} rows, {table.num_rows} came; run store check")
+    return group, table
+
+
+def _merge(store: Store, signal: str, group: list[Segment], now_ns: int) -> Compaction:
+    group, table = readable(store, signal, group)
+    if len(group) < 2:
+        return Compaction()
     folder = store.path / signal
     # The name keeps the hour of arrival, so that what was compacted can be compacted again.
-    name = f"{group[0].arrived_hour_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}{SUFFIX}"
+    name = f"{durable.unique_name(group[0].arrived_hour_ns)}{SUFFIX}"
     temporary, final = store.staging() / name, folder / COMPACTED / name
     try:
         write(temporary, signal, in_order(signal, table), {})
@@ -137,4 +145,4 @@ def _merge(store: Store, signal: str, group: list[Segment], now_ns: int) -> Comp
         durable.remove([temporary])
     removes = [segment.path.relative_to(folder).as_posix() for segment in group]
     changes.publish(folder, store.staging(), now_ns, adds=[f"{COMPACTED}/{name}"], removes=removes)
-    return Compaction(len(group), 1, expected)
+    return Compaction(len(group), 1, table.num_rows)

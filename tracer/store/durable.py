@@ -44,6 +44,11 @@ def make_folder(folder: Path, root: Path) -> None:
             return
 
 
+def unique_name(time_ns: int) -> str:
+    """Return a name that sorts by time and that no other writer takes."""
+    return f"{time_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}"
+
+
 def publish(staged: Iterable[tuple[Path, Path]], *, undo: bool) -> None:
     """Give each staged and synced file its final name, then make the names durable.
 

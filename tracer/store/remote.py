@@ -27,6 +27,7 @@ from ..batch import Batch
 from ..schema import SIGNALS
 from ..window import Window
 from . import changes
+from .durable import unique_name
 from .partitions import partition
 from .segment import SUFFIX, Segment, conform, footers, write
 from .store import FORMAT, MARKER, Store
@@ -120,7 +121,7 @@ class RemoteStore(Store):
         if name is not None or digest is not None or last:
             raise SourceError(f"{self}: takes no files; read them into a folder and copy it: hypocenter store copy")
         arrived = time.time_ns() if arrived_ns is None else arrived_ns
-        unique = f"{arrived:020d}-{os.getpid()}-{os.urandom(6).hex()}"
+        unique = unique_name(arrived)
         written: list[Segment] = []
         try:
             for signal in SIGNALS:

@@ -13,8 +13,7 @@ import time
 from ..schema import SIGNALS
 from ..window import MINUTE_NS
 from . import changes
-from .compact import GRACE_NS, Compaction, groups, in_order
-from .reading import rows_in
+from .compact import GRACE_NS, Compaction, groups, in_order, readable
 from .remote import RemoteStore, answering, put
 from .segment import COMPACTED, SUFFIX, Segment
 
@@ -30,13 +29,12 @@ def compact_hours(store: RemoteStore, *, now_ns: int | None = None, grace_ns: in
     Raises SourceError when the storage does not answer (retryable).
     """
     now = time.time_ns() if now_ns is None else now_ns
-    replaced = written = rows = 0
+    done = Compaction()
     for signal in SIGNALS:
         _delete_replaced(store, signal, now - grace_ns)
         for group in groups(store.segments(signal), now - _SETTLED_NS, live=False):
-            moved = _merge(store, signal, group, now)
-            replaced, written, rows = replaced + moved.replaced, written + moved.written, rows + moved.rows
-    return Compaction(replaced, written, rows)
+            done += _merge(store, signal, group, now)
+    return done
 
 
 def _delete_replaced(store: RemoteStore, signal: str, before_ns: int) -> None:
@@ -49,11 +47,9 @@ def _delete_replaced(store: RemoteStore, signal: str, before_ns: int) -> None:
 
 
 def _merge(store: RemoteStore, signal: str, group: list[Segment], now_ns: int) -> Compaction:
-    damaged: set[str] = set()
-    table = rows_in(group, signal, None, None, None, lambda path, _: damaged.add(path), store.storage)
-    if damaged:
-        whole = [segment for segment in group if str(segment.path) not in damaged]
-        return _merge(store, signal, whole, now_ns) if len(whole) > 1 else Compaction(0, 0, 0)
+    group, table = readable(store, signal, group)
+    if len(group) < 2:
+        return Compaction()
     digest = hashlib.sha256("\n".join(segment.name for segment in group).encode()).hexdigest()[:24]
     name, folder = f"{group[0].arrived_hour_ns:020d}-{digest}", store.path / signal
     store.put_segment(folder / COMPACTED / f"{name}{SUFFIX}", signal, in_order(signal, table))

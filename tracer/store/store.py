@@ -232,7 +232,7 @@ class Store:
         """Write all tables before the first becomes visible, so that a full disk leaves nothing half done."""
         if not tables:
             return []
-        unique = f"{arrived_ns:020d}-{os.getpid()}-{os.urandom(6).hex()}"
+        unique = durable.unique_name(arrived_ns)
         staging = self.staging()
         moves: list[tuple[Path, Path]] = []
         written: list[Segment] = []
