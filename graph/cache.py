@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,13 +77,8 @@ def rollups(
 def to_link(store: Store, window: Window) -> int:
     """Return about how many spans `rollups` has to link for a window: those of its hours that are not kept."""
     waiting: dict[str, int] = {}
-    bounds = store.bounds("spans")
-    if bounds is None:
-        return 0
-    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
-        place = kept_of(store, hour)
-        if place is not None and not place.exists():
-            waiting |= {segment.name: segment.rows for segment in store.segments("spans", hour)}
+    for hour, _ in _not_kept(store, window):
+        waiting |= {segment.name: segment.rows for segment in store.segments("spans", hour)}
     return sum(waiting.values())
 
 
@@ -107,16 +102,22 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
     Whoever reads them then finds them, whichever engine wrote them. An hour that is still filling is kept too: its key
     are its segments, so it is read as long as none came since.
     """
+    filled = 0
+    for hour, place in _not_kept(store, window):
+        place.write(_roll_up(store, hour, engine.roll_up))
+        filled += 1
+    return filled
+
+
+def _not_kept(store: Store, window: Window) -> Iterator[tuple[Window, Kept]]:
+    """Yield the hours with spans that ``window`` touches and that are not kept, each with its place."""
     bounds = store.bounds("spans")
     if bounds is None:
-        return 0
-    filled = 0
+        return
     for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
         place = kept_of(store, hour)
         if place is not None and not place.exists():
-            place.write(_roll_up(store, hour, engine.roll_up))
-            filled += 1
-    return filled
+            yield hour, place
 
 
 def _around(window: Window) -> Window:

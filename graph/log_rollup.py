@@ -6,7 +6,6 @@ other rollups, keyed by the segments of logs and spans that it covers.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import tempfile
 from pathlib import Path
@@ -124,15 +123,10 @@ def _kept(store: Store, hour: Window) -> pa.Table:
     folder = store.path / _FOLDER / to_rfc3339(hour.start_ns).replace(":00:00Z", "")
     file = folder / f"{key}.parquet"
     try:
-        return pq.read_table(file, schema=LOG_TEMPLATES, filesystem=store.filesystem)
+        return pq.read_table(file, schema=LOG_TEMPLATES)
     except (OSError, pa.ArrowException):  # absent or damaged: it can be made again
         table = roll_up_logs(store, hour)
-    if store.filesystem is None:
-        _keep(table, file)
-    else:
-        # An object appears whole when the stream is closed; storage that may only be read keeps none.
-        with contextlib.suppress(OSError), store.filesystem.open_output_stream(str(file)) as sink:
-            pq.write_table(table, sink, compression="zstd")
+    _keep(table, file)
     return table
 
 

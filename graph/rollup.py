@@ -242,12 +242,9 @@ def merge(rollups: Iterable[Rollups], each: Map = map) -> Rollups:
 
     ``each`` may be the `map` of a pool, which sums the tables at the same time.
     """
-    parts = list(rollups)
-    tables = [
-        pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
-        for name, schema in SCHEMAS.items()
-    ]
-    return Rollups(**dict(zip(SCHEMAS, each(_summed, tables), strict=True)))
+    together = joined(list(rollups))
+    summed = each(_summed, [getattr(together, name) for name in SCHEMAS])
+    return Rollups(**dict(zip(SCHEMAS, summed, strict=True)))
 
 
 def to_steps(rollups: Rollups, step_ns: int) -> Rollups:
@@ -288,7 +285,7 @@ def split(rollups: Rollups, time_ns: int) -> tuple[Rollups, Rollups]:
 
 
 def joined(parts: Sequence[Rollups]) -> Rollups:
-    """Return rollups that follow each other in time: no two have a step in common, so there is nothing to add."""
+    """Return the rows of all, one part after the other; parts that have no step in common need no more adding."""
     tables = {
         name: pa.concat_tables([schema.empty_table(), *(getattr(part, name) for part in parts)])
         for name, schema in SCHEMAS.items()

@@ -98,8 +98,7 @@ def roll_up_segments(
     Notes
     -----
     Peak memory is about 0.5 GB at the default and what the rollups take, whatever the number of spans; each span takes
-    60 bytes on disk meanwhile.
-    A span link takes 40 bytes of memory.
+    60 bytes on disk meanwhile, a span link 40 bytes of memory.
     """
     try:
         return _roll_up(partial(batches, paths, window, COLUMNS, sample), slice_spans, are_ids_hex=True)
