@@ -16,6 +16,7 @@ from hypocenter.graph.slices import roll_up_segments
 
 from .generate import temporary_store
 from .link import notebook
+from .measure import peak_rss_bytes
 from .spark_cluster import running, settings
 
 Figures: TypeAlias = dict[str, Any]
@@ -46,7 +47,7 @@ def run(spans: int = 1_000_000, workers: int = 2, memory: str = "1g", against: s
         inputs = _Inputs(first, whole[: len(whole) // 2], whole, spans)
         roll_up_segments(first)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        figures["DuckDB"] = inputs.compared(roll_up_segments) | {"peak MB": _peak_mb(psutil.Process())}
+        figures["DuckDB"] = inputs.compared(roll_up_segments) | {"peak MB": peak_rss_bytes() // 10**6}
         with TemporaryDirectory(prefix="hypocenter-benchmark-") as folder:
             clock = time.perf_counter()
             with running(Path(folder), workers, memory) as cluster:
@@ -186,12 +187,7 @@ def _peaks_mb() -> dict[str, int]:
             kind = 0 if any("ExecutorBackend" in word for word in words) else 1 if "pyspark.daemon" in words else None
             if kind is not None:
                 name = list(found)[kind]
-                found[name] = max(found[name], _peak_mb(process))
+                found[name] = max(found[name], peak_rss_bytes(process.pid) // 10**6)
         except (psutil.NoSuchProcess, OSError, StopIteration):
             continue
     return found
-
-
-def _peak_mb(process: psutil.Process) -> int:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) // 1000

@@ -48,8 +48,9 @@ def run(spans: int = 1_000_000) -> dict[str, Any]:
 
     The bare self-join is one DuckDB query that counts per caller, callee and minute, with all the memory it wants and
     30 GB of disk; Polars does the same where it is installed. The limit is the scan of the columns that linking reads.
-    Each measurement is a process of its own that reads the same segments; the least of two counts (of five up to a
-    million spans, which a busy moment would decide). All segments are removed at the end, whatever happens.
+    Each measurement is a process of its own that reads the same segments; the least of two counts: of five up to a
+    million spans, which a busy moment would decide, and one beyond a hundred million, which it does not. All segments
+    are removed at the end, whatever happens.
     """
     link = roll_up if spans <= _MOST_AT_ONCE else roll_up_by_hours
     with temporary_store(spans // 2) as half_store:

@@ -42,10 +42,13 @@ def measure(function: Callable[..., Any], **arguments: Any) -> Measurement:
     return Measurement(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _peak_rss_bytes() -> int:
-    """Return this process's own peak; ru_maxrss may be the parent's, whose memory a new process starts with."""
-    status = Path("/proc/self/status")
-    if status.exists():
+def peak_rss_bytes(pid: int | None = None) -> int:
+    """Return the peak of a process, by default of this one; OSError when it has ended.
+
+    Its ru_maxrss may be the parent's, whose memory a new process starts with.
+    """
+    status = Path(f"/proc/{pid or 'self'}/status")
+    if pid is not None or status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -57,7 +60,7 @@ def _call(place: str, arguments: str) -> Measurement:
     function = getattr(importlib.import_module(module), name)
     clock, processor = time.perf_counter(), time.process_time()
     result = function(**json.loads(arguments))
-    return Measurement(time.perf_counter() - clock, time.process_time() - processor, _peak_rss_bytes(), result)
+    return Measurement(time.perf_counter() - clock, time.process_time() - processor, peak_rss_bytes(), result)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ class Privacy:
         names, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)
         treat = [self._treatment(name) for name in names]
         unchanged = texts
-        hinted = _hinted(texts, _URL)
+        hinted = _hinted(texts, _URL) if self.masks else np.ones(len(texts), bool)
         for treatment in dict.fromkeys(treat):
             if treatment is None or treatment is _remove:
                 continue

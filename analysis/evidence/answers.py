@@ -34,7 +34,7 @@ class LastAnswers:
         above = np.zeros(len(visits), bool)
         above[visits.parent[error & (visits.parent >= 0)]] = True
         inherited = (said or Said.nothing(visits)).inherited
-        failed = error & ~above & ~inherited & (visits.entry == np.arange(len(visits)))
+        failed = error & ~above & ~inherited & visits.enters
         last = _last_callee(visits)
         rows = np.flatnonzero(failed & (last >= 0))
         context, _ = keys_of(visits.service, visits.operation)

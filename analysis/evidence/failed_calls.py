@@ -43,7 +43,7 @@ class Said:
     def passes_on(self) -> np.ndarray:
         """The services most of whose failed stays are inherited, as a mask: so are those whose spans are lost."""
         visits = self.visits
-        entry = (visits.entry == np.arange(len(visits))) & (visits.service >= 0) & (visits.kind != KIND_CLIENT)
+        entry = visits.enters & (visits.service >= 0) & (visits.kind != KIND_CLIENT)
         failed = entry & (visits.status == STATUS_ERROR)
         n, inherited = (
             np.bincount(visits.service[part], minlength=len(visits.services))
@@ -105,7 +105,7 @@ def inherits_failure(visits: Visits, said: Said) -> np.ndarray:
     above = visits.parent[failed & visits.crosses]
     stays[visits.entry[above[np.isin(above, np.flatnonzero(others)) | (visits.status[above] != STATUS_ERROR)]]] = True
     # Of a failed call whose caller's own span is lost, all that is known is whose it was.
-    lost = call & (visits.entry == np.arange(len(visits))) & (visits.orphans >= MANY_ORPHANS)
+    lost = call & visits.enters & (visits.orphans >= MANY_ORPHANS)
     stays |= _behind_a_breaker(visits, stays, lost)
     return np.asarray(stays[visits.entry])
 
@@ -115,7 +115,7 @@ def _behind_a_breaker(visits: Visits, stays: np.ndarray, lost: np.ndarray) -> np
 
     ``lost`` marks failed calls of which nothing above is left: any operation of their service may have made them.
     """
-    rows = np.flatnonzero((visits.entry == np.arange(len(visits))) & (visits.status == STATUS_ERROR))
+    rows = np.flatnonzero(visits.enters & (visits.status == STATUS_ERROR))
     rows = rows[visits.column[rows] >= 0]
     behind = np.zeros(len(visits), bool)
     if not len(rows):

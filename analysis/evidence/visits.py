@@ -91,6 +91,11 @@ class Visits:
     def __len__(self) -> int:
         return len(self.column)
 
+    @property
+    def enters(self) -> np.ndarray:
+        """Whether each visit is the one at which its call chain entered the service."""
+        return np.asarray(self.entry == np.arange(len(self)))
+
     def count(self, key: np.ndarray, n_keys: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Return `running` counts (or sums of ``weights``) by key over ``rows``, shape (n_keys, 2 + n_steps)."""
         kept = rows & (self.column >= 0) & (key >= 0)

@@ -73,7 +73,7 @@ class HourTask:
     hour: Window
     ranker: str
     key: str
-    links: tuple[tuple[str, str], ...] = ()
+    links: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -113,14 +113,7 @@ def run(
             folder.mkdir(parents=True, exist_ok=True)
         # Data that comes meanwhile makes another key, so its hours are done again.
         every = [
-            HourTask(
-                store.place,
-                store.sample,
-                hour,
-                ranker,
-                key_of(store, hour, ranker, templates),
-                tuple(sorted(templates.items())),
-            )
+            HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker, templates), templates)
             for hour in hours(asked.start_ns, asked.end_ns)
         ]
         tasks = [task for task in every if not is_done(parts / task.name, task.key)]
@@ -174,7 +167,7 @@ def _ranked(task: HourTask) -> Files | str:
         for name in (_TABLES, _REPORTS):
             (folder / name).mkdir()
         store = store_at(task.store, sample=task.sample)
-        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key, dict(task.links))
+        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key, task.links)
 
     try:
         return written(write)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,5 +31,4 @@ def file_at(place: str) -> Iterator[Path]:
         yield path
         storage, there = filesystem_of(place)
         with answering(place), path.open("rb") as file, storage.open_output_stream(there) as sink:
-            while block := file.read(1 << 24):
-                sink.write(block)
+            shutil.copyfileobj(file, sink, 1 << 24)
