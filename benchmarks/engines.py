@@ -12,7 +12,10 @@ from typing import Any, TypeAlias
 
 import psutil
 
-from hypocenter.graph.slices import roll_up_segments
+from hypocenter.graph.cache import OVERLAP_NS
+from hypocenter.graph.engine import Engine, duckdb_engine
+from hypocenter.tracer.store import Store
+from hypocenter.tracer.window import Window, hours
 
 from .generate import temporary_store
 from .link import notebook
@@ -32,52 +35,66 @@ _WARM_UP_SPANS = 200_000
 def run(spans: int = 1_000_000, workers: int = 2, memory: str = "1g", against: str = "hand-written,pandas") -> Figures:
     """Return seconds and CPU seconds of all processes at half of ``spans`` and at ``spans``, each after a first run.
 
-    The cluster is a master and workers of one core on this machine; its start, a session and the first run, of 200,000
-    spans, are apart. ``memory`` is of each executor's JVM and of the driver. ``against`` are measured at ``spans`` as
-    far as that is no more than they stand (12 million, 3 million): ``hand-written``, which joins spans to their
-    parents, decides kinds in a few ``when``, and counts calls, errors and buckets of duration per edge and step, and
-    has neither the rules for odd spans nor operations, instances and exclusive times; ``pandas`` and networkx.
+    Both go hour by hour, as a batch pass does, with five minutes of each neighbour. The cluster is a master and workers
+    of one core on this machine; its start, a session and the first run, of 200,000 spans, are apart. ``memory`` is of
+    each executor's JVM and of the driver. ``against`` are measured at ``spans`` as far as that is no more than they
+    stand (12 million, 3 million): ``hand-written``, which joins spans to their parents, decides kinds in a few
+    ``when``, and counts calls, errors and buckets of duration per edge and step, and has neither the rules for odd
+    spans nor operations, instances and exclusive times; ``pandas`` and networkx.
     """
     wanted = {name for name in against.split(",") if spans <= _MOST_SPANS.get(name, 0)}
     figures: Figures = {"spans": spans, "load before": os.getloadavg()[0]}
     clock = time.perf_counter()
     with temporary_store(_WARM_UP_SPANS) as few, temporary_store(spans) as store:
         figures["seconds to generate"] = time.perf_counter() - clock
-        first, whole = few.paths("spans"), store.paths("spans")
-        inputs = _Inputs(first, whole[: len(whole) // 2], whole, spans)
-        roll_up_segments(first)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        figures["DuckDB"] = inputs.compared(roll_up_segments) | {"peak MB": peak_rss_bytes() // 10**6}
+        inputs = _Inputs(few, store, spans)
+        with duckdb_engine() as engine:
+            roll_up(engine, few)
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            figures["DuckDB"] = inputs.compared(engine) | {"peak MB": peak_rss_bytes() // 10**6}
         with TemporaryDirectory(prefix="hypocenter-benchmark-") as folder:
             clock = time.perf_counter()
             with running(Path(folder), workers, memory) as cluster:
                 figures["start-up"] = {"cluster seconds": time.perf_counter() - clock}
                 _on_spark(cluster.url, inputs, memory, "hand-written" in wanted, figures)
         if "pandas" in wanted:
-            figures["pandas"] = inputs.alone(lambda _: notebook(str(store.path)))
+            figures["pandas"] = inputs.alone(lambda: notebook(str(store.path)))
     figures["load after"] = os.getloadavg()[0]
     return figures | _ratios(figures)
 
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """Segments to warm up with, the first half of them, and all."""
+    """A store to warm up with, and the one that is measured."""
 
-    first: list[str]
-    half: list[str]
-    whole: list[str]
+    few: Store
+    store: Store
     spans: int
 
-    def compared(self, roll_up: Callable[[list[str]], Any]) -> Figures:
+    def compared(self, engine: Engine) -> Figures:
         """Return what the whole takes, and its processor time over that of the half."""
-        half, whole = _timed(lambda: roll_up(self.half)), self.alone(roll_up)
+        half = _timed(lambda: roll_up(engine, self.store, 0.5))
+        whole = self.alone(lambda: roll_up(engine, self.store))
         return whole | {"cpu growth per doubling": whole["cpu seconds"] / half["cpu seconds"]}
 
-    def alone(self, roll_up: Callable[[list[str]], Any]) -> Figures:
+    def alone(self, work: Callable[[], Any]) -> Figures:
         """Return what the whole takes."""
-        found = _timed(lambda: roll_up(self.whole))
+        found = _timed(work)
         a_million = found["cpu seconds"] / self.spans * 1e6
         return found | {"spans per second": self.spans / found["seconds"], "cpu seconds a million spans": a_million}
+
+
+def roll_up(engine: Engine, store: Store, share: float = 1) -> int:
+    """Roll up the first ``share`` of a store's time hour by hour; return the number of rows of edges."""
+    held, rows = store.bounds("spans"), 0
+    assert held is not None
+    end_ns = held.start_ns + int(held.duration_ns * share)
+    for hour in hours(held.start_ns, end_ns):
+        # The overlap lets a trace at the edge of an hour be linked whole.
+        start_ns = max(held.start_ns, hour.start_ns - OVERLAP_NS)
+        part = Window(start_ns, min(end_ns, hour.end_ns + OVERLAP_NS))
+        rows += engine.roll_up(store.paths("spans", part), part).edges.num_rows
+    return rows
 
 
 def _on_spark(url: str, inputs: _Inputs, memory: str, is_hand_written: bool, figures: Figures) -> None:
@@ -87,12 +104,12 @@ def _on_spark(url: str, inputs: _Inputs, memory: str, is_hand_written: bool, fig
     with spark_engine(url, settings(memory)) as engine:
         assert isinstance(engine, Spark)
         session_s = time.perf_counter() - clock
-        first = _timed(lambda: engine.roll_up(inputs.first))
+        first = _timed(lambda: roll_up(engine, inputs.few))
         figures["start-up"] |= {"session seconds": session_s, "first run": first, "cpu seconds": _cpu_s() - cpu}
-        figures["Spark"] = inputs.compared(engine.roll_up) | _peaks_mb()
+        figures["Spark"] = inputs.compared(engine) | _peaks_mb()
         if is_hand_written:
-            hand_written(engine.session, inputs.first)
-            figures["hand-written"] = inputs.alone(lambda paths: hand_written(engine.session, paths))
+            hand_written(engine.session, inputs.few)
+            figures["hand-written"] = inputs.alone(lambda: hand_written(engine.session, inputs.store))
 
 
 def _ratios(figures: Figures) -> Figures:
@@ -104,7 +121,7 @@ def _ratios(figures: Figures) -> Figures:
     return found
 
 
-def hand_written(session: Any, paths: list[str]) -> int:
+def hand_written(session: Any, store: Store) -> int:
     """Count calls per edge and step as one would by hand in PySpark; return the number of rows."""
     from pyspark.sql import functions as f
 
@@ -114,7 +131,8 @@ def hand_written(session: Any, paths: list[str]) -> int:
     session.conf.set("spark.sql.shuffle.partitions", 200)
     columns = ["trace_id", "span_id", "parent_span_id", "service", "kind", "status", "start_ns", "duration_ns"]
     peers = ["peer_service", "peer_address", "db_name", "messaging_destination"]
-    spans = session.read.parquet(*paths).select(*columns, *peers).dropDuplicates(["trace_id", "span_id", "kind"])
+    stored = session.read.parquet(*store.paths("spans")).select(*columns, *peers)
+    spans = stored.dropDuplicates(["trace_id", "span_id", "kind"])
     parents = spans.select(
         "trace_id",
         f.col("span_id").alias("parent_span_id"),
