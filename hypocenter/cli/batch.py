@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answers import FOUND, Output
 from .places import StorePlace
-from .rank import FOUND, RankerName
+from .rank import RankerName
 from .report import Links, templates_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def batch(
         int, typer.Option(min=1, help="Roll up one trace in so many; adjusted counts make up for the rest.")
     ] = 1,
     master: Annotated[str | None, typer.Option(help="The cluster's URL (spark://host:7077), for Spark.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
     link: Links = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit with {FOUND} if there was an incident.")
@@ -51,8 +52,6 @@ def batch(
     An hour that is done and whose data did not change is skipped, so a pass can be cut and run again. Exits with 1 when
     an hour could not be analysed.
     """
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if alerts is not None and (since or until or every):
         raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
     if alerts is not None and link:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SourceError
-from .graph import aligned, milliseconds
+from .text import aligned, milliseconds
 
 if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph

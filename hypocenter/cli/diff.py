@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .answers import FOUND, Output
 from .places import StorePlace
+from .text import printable
+from .windows import say_if_empty, window_of
 
 if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
@@ -26,16 +29,13 @@ def diff(
     against: Annotated[
         str | None, typer.Option(help="Another store for the window of --before; by default the same.")
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 3 when something changed.")] = False,
+    output: Output = "text",
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=f"Exit with {FOUND} when something changed.")] = False,
 ) -> None:
     """Name the calls and versions that appeared or vanished, and calls that changed in rate, errors or duration."""
     from ..graph.dependency_graph import DependencyGraph
     from ..tracer.store.remote import store_at
-    from .graph import printable, say_if_empty, window_of
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     graphs = []
     if rollout is not None and before is None and after is None and against is None:
         graphs = list(_around_rollout(store_at(store), rollout))
@@ -58,7 +58,7 @@ def diff(
         for line in str(found).splitlines():
             typer.echo(printable(line))
     if exit_code and found.table["is_significant"].any():
-        raise typer.Exit(3)
+        raise typer.Exit(FOUND)
 
 
 def _around_rollout(store: Store, service: str) -> tuple[DependencyGraph, DependencyGraph]:

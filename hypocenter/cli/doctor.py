@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .answers import FOUND, Output
 from .places import StorePlace
+from .text import aligned, milliseconds, printable
+from .windows import Since, Until, say_if_empty, window_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,13 +18,11 @@ if TYPE_CHECKING:
 
 def doctor(
     store: StorePlace,
-    since: Annotated[
-        str | None, typer.Option(help="Start: RFC 3339, epoch, or relative to now (-1h). By default the first span.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="End, likewise. By default the last span.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    since: Since = None,
+    until: Until = None,
+    output: Output = "text",
     exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit with 3 when there is something to mend.")
+        bool, typer.Option("--exit-code", help=f"Exit with {FOUND} when there is something to mend.")
     ] = False,
 ) -> None:
     """Report the coverage of the dependency graph: what is lost, by which services, and the likely remedy."""
@@ -32,10 +33,7 @@ def doctor(
     from ..graph.export import records
     from ..graph.sampling_bias import biases
     from ..tracer.store.remote import store_at
-    from .graph import aligned, printable, say_if_empty, window_of
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     opened = store_at(store)
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
@@ -67,15 +65,13 @@ def doctor(
         if not found and not len(skewed) and graph.coverage.spans:
             typer.echo("nothing to mend")
     if exit_code and (found or len(skewed)):
-        raise typer.Exit(3)
+        raise typer.Exit(FOUND)
 
 
 _MOST_SKEWS = 20
 
 
 def _rows(skewed: pd.DataFrame) -> list[list[str]]:
-    from .graph import milliseconds, printable
-
     return [
         [
             *(printable(row.caller_clock), printable(row.callee_clock), milliseconds(row.skew_ns / 1e9)),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answers import Output
+
 if TYPE_CHECKING:
     from ..analysis.evaluation.cases import LabelledCase
     from ..analysis.evaluation.runner import Prediction
@@ -44,15 +46,13 @@ def evaluate(
         bool,
         typer.Option(help="Also: alert times wrong by up to 300 s, spans, modalities and the origin's own missing."),
     ] = False,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
 ) -> None:
     """Rank labelled incidents with every method and print how often each names the true origin."""
     from ..analysis.evaluation import derive
     from ..analysis.evaluation.rename import renamed
     from ..analysis.evaluation.runner import run
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if by not in ("system", "fault-type"):
         raise typer.BadParameter(f"expected system or fault-type, not {by!r}", param_hint="--by")
     if report is not None and not report.parent.is_dir():

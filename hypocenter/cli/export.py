@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from .places import StorePlace, file_at
+from .windows import window_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,6 @@ def export(
 ) -> None:
     """Write telemetry, calls, rollups, the graph or the ranking of a window as Parquet, CSV, JSON or OTLP."""
     from ..tracer.store.remote import store_at
-    from .graph import window_of
 
     if what not in _FORMATS:
         raise typer.BadParameter(f"expected {', '.join(_FORMATS)}, not {what!r}", param_hint="WHAT")

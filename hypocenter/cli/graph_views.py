@@ -1,23 +1,75 @@
-"""Tables of ``hypocenter graph`` beside the edges: operations, replicas, blast radius."""
+"""What ``hypocenter graph`` prints: its edges in every format, and the tables beside them."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from .text import aligned, milliseconds, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..graph.dependency_graph import DependencyGraph
+    from ..tracer.store import Store
 
 _MOST_ROWS = 30
+_SHOWN_DURATIONS = (("client", "p50"), ("client", "p95"), ("server", "p50"), ("server", "p95"), ("gap", "p50"))
+
+
+def show(graph: DependencyGraph, output: str) -> str:
+    """Return the edges of a graph as a table, or in the format of another tool."""
+    if output == "json":
+        return json.dumps(graph.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if output == "text":
+        return _edges(graph)
+    if output == "openmetrics":
+        from ..graph.metrics_text import to_openmetrics
+
+        return to_openmetrics(replace(graph.rollups, edges=graph.known), graph.window)
+    return {"graphml": graph.to_graphml, "dot": graph.to_dot, "mermaid": graph.to_mermaid}[output]()
+
+
+def _edges(graph: DependencyGraph) -> str:
+    edges = graph.edges
+    counts = zip(edges["count"], edges["adjusted_count"], strict=True)
+    columns = [
+        ("caller", [printable(name) for name in edges["source"]]),
+        ("callee", [printable(name) for name in edges["target"]]),
+        ("kind", list(edges["kind"])),
+        ("calls", ["-" if math.isnan(stand_for) else f"{count:,}" for count, stand_for in counts]),
+        ("calls/s", ["-" if math.isnan(rate) else f"{rate:.3g}" for rate in edges["rate_per_s"]]),
+        ("errors", ["-" if math.isnan(r) else f"{r:.2%}" if r else "0" for r in edges["error_ratio"]]),
+        *_attempts(edges),
+        *((f"{side} {q}", [milliseconds(v) for v in edges[f"{side}_{q}_s"]]) for side, q in _SHOWN_DURATIONS),
+    ]
+    rows = list(zip(*(values for _, values in columns), strict=True))
+    lines = aligned([[name for name, _ in columns], *rows], left=3) if rows else []
+    return "\n".join([*lines, *([""] if lines else []), f"coverage: {graph.coverage}", ""])
+
+
+def _attempts(edges: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return the columns of how often a request calls, and calls again, where some request does."""
+    per_request = edges["calls_per_request"]
+    found = [("per request", ["-" if math.isnan(n) else f"{n:.3g}" for n in per_request])]
+    again = edges["retries"].fillna(0) + edges["hedges"].fillna(0)
+    if again.any():
+        found.append(("again", [f"{n:,}" if n else "-" for n in again]))
+    return found if (per_request > 1).any() else []
 
 
 def tables_of(
-    graph: DependencyGraph, *, operations: bool, instances: bool, impact: str | None
+    graph: DependencyGraph,
+    *,
+    operations: bool = False,
+    instances: bool = False,
+    impact: str | None = None,
+    ways: str | None = None,
+    store: Store | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables that were asked for, by their title."""
+    """Return the tables that were asked for, by their title; ways are followed through the spans of the store."""
     found: dict[str, pd.DataFrame] = {}
     if operations:
         found["operations"] = graph.operations
@@ -28,10 +80,14 @@ def tables_of(
         found["it depends on"] = graph.downstream(impact)
         found["entry points affected"] = graph.entry_points_affected(impact)
         found["criticality of all"] = graph.criticality()
+    if ways is not None and store is not None:
+        from ..graph.ways import ways as ways_to
+
+        found["ways"] = ways_to(store, graph.window, ways)
     return found
 
 
-def show(tables: dict[str, pd.DataFrame], output: str) -> str:
+def show_tables(tables: dict[str, pd.DataFrame], output: str) -> str:
     """Return tables as text, or as one JSON object by title."""
     from ..graph.export import records
 
@@ -43,7 +99,6 @@ def show(tables: dict[str, pd.DataFrame], output: str) -> str:
 
 def _text(table: pd.DataFrame) -> str:
     from ..graph.export import records
-    from .graph import aligned
 
     shown = table.dropna(axis=1, how="all").head(_MOST_ROWS)
     rows = [[_cell(name, value) for name, value in row.items()] for row in records(shown)]
@@ -56,8 +111,6 @@ def _text(table: pd.DataFrame) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    from .graph import milliseconds, printable
-
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, str):

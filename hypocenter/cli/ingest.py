@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answers import Output
+
 if TYPE_CHECKING:
     from ..tracer.ingest import FileResult, Summary
 
@@ -36,7 +38,7 @@ def ingest(
     masks: Annotated[
         bool, typer.Option(help="Mask credentials, cookies, URL queries, SQL literals and e-mail addresses.")
     ] = True,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
 ) -> None:
     """Read files of any known format into a store; what cannot be read is named and counted, the rest goes in.
 
@@ -48,8 +50,6 @@ def ingest(
     from ..tracer.source import walk
     from ..tracer.store import Store
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     time_ns = None if time is None else _time(time)
     privacy = Privacy(allow_attribute or (), deny_attribute or (), hash_attribute or (), masks)
     reader = None if map_file is None else read_map(map_file)

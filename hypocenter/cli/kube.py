@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answers import Output
 from .places import StorePlace
+from .text import aligned, harmless
 
 if TYPE_CHECKING:
     from ..graph.kubernetes import Cluster, History
@@ -26,15 +28,13 @@ def cluster(
     ] = None,
     pod: Annotated[str | None, typer.Option(help="Print the start of a pod as a timeline.")] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this namespace.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
 ) -> None:
     """Print the Kubernetes objects at a time: how many, what is wrong, their layers, paths, and pod starts."""
     from ..graph.kubernetes_layers import LAYERS
     from ..questions import cluster_history, pod_start
     from ..tracer.store.remote import store_at
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     if layer is not None and layer not in LAYERS:
         raise typer.BadParameter(f"expected {', '.join(LAYERS)}, not {layer!r}", param_hint="--layer")
     opened = store_at(store)
@@ -61,15 +61,13 @@ def changes(
     symptom: Annotated[
         str | None, typer.Option(help="The service where it hurts: what bears on it comes first.")
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
 ) -> None:
     """Print what was changed in the cluster, when, by whom and how; never the data of a Secret."""
     from ..analysis.changes import changes as read
     from ..tracer.store.remote import store_at
     from ..tracer.window import Window, parse_time, to_rfc3339
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     opened = store_at(store)
     onset_ns = None if at is None else _time(at, "--at")
     held = opened.bounds()
@@ -152,7 +150,6 @@ def _overview(store: Store, history: History, found: Cluster, namespace: str | N
 
 def _layer(found: Cluster, layer: str, namespace: str | None) -> tuple[Any, list[str]]:
     from ..graph.kubernetes_paths import layer_frame
-    from .graph import aligned
 
     frame = layer_frame(found, layer)
     if namespace is not None:
@@ -187,11 +184,9 @@ def _start(start: PodStart) -> tuple[Any, list[str]]:
 
 
 def _say(shown: tuple[Any, list[str]], output: str) -> None:
-    from .graph import printable
-
     rows, lines = shown
     if output == "json":
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for line in lines:
-        typer.echo(printable(line) if len(line) < 200 else "".join(c if c.isprintable() else "\ufffd" for c in line))
+        typer.echo(harmless(line))

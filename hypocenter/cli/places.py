@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 HELP = "The store's folder, or s3://bucket/prefix."
 StorePlace = Annotated[str, typer.Option(help=HELP)]
@@ -32,3 +35,19 @@ def file_at(place: str) -> Iterator[Path]:
         storage, there = filesystem_of(place)
         with answering(place), path.open("rb") as file, storage.open_output_stream(there) as sink:
             shutil.copyfileobj(file, sink, 1 << 24)
+
+
+def write_figure(figure: Figure, path: Path, what: str) -> None:
+    """Write a figure as one page that asks the network for nothing, and say where ``what`` is.
+
+    Raises SourceError when the page cannot be written.
+    """
+    from ..errors import SourceError
+
+    page = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
+    try:
+        # A name may hold half of a surrogate pair.
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written ({error.strerror or error})") from error
+    typer.echo(f"{what}: {path}", err=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .answers import Output
+
 if TYPE_CHECKING:
     from ..tracer.batch import Tally
     from ..tracer.window import Window
@@ -30,7 +32,6 @@ _Insecure = Annotated[bool, typer.Option("--insecure-skip-verify", help="Do not 
 _Tenant = Annotated[str | None, typer.Option("--tenant", help="Sent as X-Scope-OrgID.")]
 _Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait for one answer.")]
 _Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Traces of one answer; longer windows are halved.")]
-_Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
 
 
 @pull.command()
@@ -55,7 +56,7 @@ def prometheus(
     insecure_skip_verify: _Insecure = False,
     tenant: _Tenant = None,
     timeout: _Timeout = "2m",
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Series of a Prometheus, or of what speaks its query API (Mimir, Thanos, VictoriaMetrics)."""
     _pull("prometheus", locals() | {"queries": query})
@@ -78,7 +79,7 @@ def jaeger(
     insecure_skip_verify: _Insecure = False,
     tenant: _Tenant = None,
     timeout: _Timeout = "2m",
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Traces of a Jaeger, whole, each once."""
     _pull("jaeger", locals() | {"services": service})
@@ -101,7 +102,7 @@ def tempo(
     insecure_skip_verify: _Insecure = False,
     tenant: _Tenant = None,
     timeout: _Timeout = "2m",
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Traces of a Tempo that a search finds, whole."""
     _pull("tempo", locals())
@@ -122,7 +123,7 @@ def zipkin(
     key_file: _Key = None,
     insecure_skip_verify: _Insecure = False,
     timeout: _Timeout = "2m",
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Traces of a Zipkin, or of what serves its API."""
     _pull("zipkin", locals())
@@ -142,7 +143,7 @@ def alertmanager(
     key_file: _Key = None,
     insecure_skip_verify: _Insecure = False,
     timeout: _Timeout = "2m",
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Alerts of an Alertmanager that fire or ended lately, as events."""
     _pull("alertmanager", locals())
@@ -158,8 +159,6 @@ def _pull(kind: str, given: dict[str, Any]) -> None:
     from ..tracer.pull.stored import store_new
     from ..tracer.store import Store
 
-    if given["output"] not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {given['output']!r}", param_hint="-o")
     window = _window(given["since"], given["until"])
     section = {key: value for key, value in given.items() if key not in _NOT_SETTINGS}
     if kind == "tempo":

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .answers import FOUND, Output
 from .places import StorePlace
 
 if TYPE_CHECKING:
     from ..incident import RankedIncident
-
-FOUND = 3
 
 At = Annotated[str | None, typer.Option(help="When it was noticed: RFC 3339, epoch or relative (-10m).")]
 Since = Annotated[str | None, typer.Option(help="Begin of the incident window, in place of the one around --at.")]
@@ -32,15 +31,13 @@ def rank(
     baseline_until: BaselineUntil = None,
     symptom: Symptom = None,
     ranker: RankerName = "hypocenter",
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
     exit_code: Annotated[bool, typer.Option("--exit-code", help=f"Exit with {FOUND} when an origin is named.")] = False,
 ) -> None:
     """Say where a failure most likely began, since when, how sure that is, and what speaks for and against it.
 
     Without --at and --since the incident is looked for in the data. "No clear origin" is an answer, with exit code 0.
     """
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     incident = ranked(store, at, since, until, (baseline_since, baseline_until), symptom, ranker)
     if output == "json":
         typer.echo(json.dumps(incident.ranking.to_dict(), indent=2))

@@ -9,23 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
+from .answers import Output
 from .places import HELP
 
 store = typer.Typer(name="store", no_args_is_help=True, help="Show a store, check it, compact it, prune it.")
 
 _Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
 _Place = Annotated[str, typer.Argument(metavar="STORE", help=HELP)]
-_Output = Annotated[str, typer.Option("--output", "-o", help="text or json")]
 
 
 @store.command()
-def info(place: _Place, output: _Output = "text") -> None:
+def info(place: _Place, output: Output = "text") -> None:
     """Print segments, rows, bytes and the window of event time of each signal; only footers are read."""
     from ..tracer.schema import SIGNALS
     from ..tracer.store.remote import store_at
     from ..tracer.window import to_rfc3339
 
-    _check_output(output)
     opened = store_at(place)
     found: dict[str, dict[str, Any]] = {}
     for signal in SIGNALS:
@@ -46,12 +45,11 @@ def info(place: _Place, output: _Output = "text") -> None:
 
 
 @store.command()
-def check(place: _Place, output: _Output = "text") -> None:
+def check(place: _Place, output: Output = "text") -> None:
     """Read every page of every segment and name what is damaged; exits with 1 when something is."""
     from ..tracer.store.check import check as check_store
     from ..tracer.store.remote import store_at
 
-    _check_output(output)
     found = check_store(store_at(place))
     facts = {"segments": found.segments, "rows": found.rows, "size_bytes": found.size_bytes}
     _print({**facts, "problems": found.problems} if output == "json" else facts, output)
@@ -61,7 +59,7 @@ def check(place: _Place, output: _Output = "text") -> None:
 
 
 @store.command()
-def compact(place: _Place, output: _Output = "text") -> None:
+def compact(place: _Place, output: Output = "text") -> None:
     """Merge the small segments of past hours into larger ones; safe while others write and read."""
     from dataclasses import asdict
 
@@ -69,7 +67,6 @@ def compact(place: _Place, output: _Output = "text") -> None:
     from ..tracer.store.remote import RemoteStore, store_at
     from ..tracer.store.remote_compact import compact_hours
 
-    _check_output(output)
     opened = store_at(place)
     found = compact_hours(opened) if isinstance(opened, RemoteStore) else compact_store(opened)
     _print(asdict(found), output)
@@ -82,7 +79,7 @@ def copy(
     to: Annotated[
         str, typer.Argument(metavar="URL", help="s3://bucket/prefix; endpoint and keys are the environment's.")
     ],
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Copy the hours that are over to object storage, each by itself whole; one that is there already is left alone."""
     import time
@@ -91,7 +88,6 @@ def copy(
     from ..tracer.store.copy import copy_hours
     from ..tracer.store.remote import is_remote
 
-    _check_output(output)
     if not is_remote(to):
         raise typer.BadParameter(f"expected s3://bucket/prefix, not {to!r}", param_hint="URL")
     opened = Store(folder)
@@ -105,7 +101,7 @@ def prune(
     folder: _Folder,
     before: Annotated[str | None, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")] = None,
     keep_bytes: Annotated[int | None, typer.Option(min=0, help="Keep so many bytes of what arrived last.")] = None,
-    output: _Output = "text",
+    output: Output = "text",
 ) -> None:
     """Remove spans, points, logs and events by age or size, in whole segments; the files go an hour later."""
     from ..tracer.store import Store
@@ -113,7 +109,6 @@ def prune(
     from ..tracer.store.prune import prune_to_size
     from ..tracer.window import parse_time
 
-    _check_output(output)
     if before is None and keep_bytes is None:
         raise typer.BadParameter("say what may go", param_hint="--before or --keep-bytes")
     opened, found = Store(folder), []
@@ -126,11 +121,6 @@ def prune(
         found.append(prune_to_size(opened, keep_bytes))
     _print({"segments": sum(one.segments for one in found), "rows": sum(one.rows for one in found)}, output)
     _tell(opened.problems)
-
-
-def _check_output(output: str) -> None:
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
 
 
 def _print(facts: Mapping[str, Any], output: str) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .places import StorePlace
+from .answers import Output
+from .places import StorePlace, write_figure
+from .text import milliseconds, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,21 +24,21 @@ def trace(
     trace_id: Annotated[str, typer.Argument(metavar="ID", help="The trace's id, or enough of its beginning.")],
     store: StorePlace,
     page: Annotated[Path | None, typer.Option("--html", help="Write the waterfall to this file.")] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json")] = "text",
+    output: Output = "text",
     limit: Annotated[int, typer.Option(min=0, help="How many spans the text and the page show; 0 is all.")] = 1000,
 ) -> None:
     """Print a trace as a waterfall: who called whom and when, what failed, and what the answer waited for."""
     from ..graph.one_trace import laid_out, read_trace
     from ..tracer.store.remote import store_at
 
-    if output not in ("text", "json"):
-        raise typer.BadParameter(f"expected text or json, not {output!r}", param_hint="-o")
     opened = store_at(store)
     spans = read_trace(opened, trace_id)
     laid = laid_out(spans)
     shown = laid if not limit else laid.head(limit)
     if page is not None:
-        _write_page(shown, page)
+        from ..views import Trace
+
+        write_figure(Trace(shown).figure(), page, "waterfall")
     typer.echo(_json(laid) if output == "json" else _text(laid, shown))
     for problem in opened.problems:
         typer.echo(f"skipped: {problem}", err=True)
@@ -55,7 +57,6 @@ def _longest_id(laid: pd.DataFrame) -> str:
 
 def _text(laid: pd.DataFrame, shown: pd.DataFrame) -> str:
     from ..tracer.window import to_rfc3339
-    from .graph import milliseconds
 
     first, last = int(laid["start_ns"].min()), int((laid["start_ns"] + laid["duration_ns"]).max())
     services = laid["service"].nunique(dropna=False)
@@ -74,7 +75,6 @@ def _text(laid: pd.DataFrame, shown: pd.DataFrame) -> str:
 
 
 def _line(row: Any, first_ns: int, length_ns: int) -> str:
-    from .graph import milliseconds
 
     begin = (row.start_ns - first_ns) * _BAR_CELLS // length_ns
     cells = max(1, round(row.duration_ns * _BAR_CELLS / length_ns))
@@ -99,23 +99,8 @@ def _shown(text: str, cells: int) -> str:
     """Return telemetry's text in exactly so many cells of a terminal, without what steers or reorders it."""
     from rich.cells import cell_len, set_cell_size
 
-    from .graph import printable
-
     # A name may be a megabyte of characters without width.
     clean = printable(text[:_NAME_CHARACTERS])
     if len(text) > _NAME_CHARACTERS or cell_len(clean) > cells:
         return f"{set_cell_size(clean, cells - 1)}…"
     return set_cell_size(clean, cells)
-
-
-def _write_page(shown: pd.DataFrame, path: Path) -> None:
-    from ..errors import SourceError
-    from ..views import Trace
-
-    figure = Trace(shown).figure()
-    try:
-        html = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
-        path.write_text(html, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written ({error.strerror or error})") from error
-    typer.echo(f"waterfall: {path}", err=True)

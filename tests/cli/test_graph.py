@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from hypocenter.cli.diff import diff
 from hypocenter.cli.doctor import doctor
 from hypocenter.cli.graph import graph
-from hypocenter.errors import GraphError
+from hypocenter.errors import GraphError, SourceError
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SPANS
 from hypocenter.tracer.store import Store
@@ -152,6 +152,13 @@ def test_map_is_one_page_that_asks_nothing_of_the_network(store: Path, tmp_path:
     parser.feed(page)
     assert asked == []
     assert "<b>web</b>" in page.replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u002f", "/")
+
+
+def test_map_for_a_folder_that_is_not_there_names_the_file(store: Path, tmp_path: Path) -> None:
+    page = tmp_path / "absent" / "map.html"
+    done = run(graph, "--store", store, "--html", page)
+    assert isinstance(done.exception, SourceError)
+    assert str(done.exception) == f"{page}: cannot be written (No such file or directory)"
 
 
 @pytest.mark.parametrize(

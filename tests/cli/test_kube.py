@@ -70,7 +70,7 @@ def test_changes_tell_the_difference(store: str) -> None:
     ("arguments", "message"),
     [
         (["--layer", "owners"], "expected ownership"),
-        (["-o", "yaml"], "expected text or json"),
+        (["-o", "yaml"], "'yaml' is not one of 'text', 'json'"),
         (["--at", "soon"], "expected RFC 3339"),
     ],
 )

@@ -10,7 +10,8 @@ import small_incident as small
 import typer
 from typer.testing import CliRunner
 
-from hypocenter.cli.rank import FOUND, rank
+from hypocenter.cli.answers import FOUND
+from hypocenter.cli.rank import rank
 from hypocenter.errors import SourceError
 from hypocenter.tracer.store import Store
 
@@ -61,7 +62,7 @@ def test_finding_has_its_own_exit_code_only_when_asked(store: str) -> None:
         (("--at", "soon"), "--at"),
         (("--since", "x", "--until", "now"), "--since"),
         (("--ranker", "best"), "unknown ranker 'best'; known: hypocenter"),
-        (("-o", "xml"), "expected text or json"),
+        (("-o", "xml"), "'xml' is not one of 'text', 'json'"),
         (("--baseline-since", "-2h"), "--baseline-until"),
     ],
 )
