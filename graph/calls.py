@@ -58,14 +58,18 @@ class Calls:
         return {side: Durations.of(self.table[name], self.number, size) for side, name in _DURATIONS.items()}
 
     def dispersion(self, steps: float, step_ns: int) -> npt.NDArray[np.float64]:
-        """Return how much burstier than a Poisson process each edge is: variance / mean of its steps, at least 1."""
+        """Return variance / mean of the calls in a step of each edge, adjusted for sampling.
+
+        A Poisson process has 1, and k where one call in k is seen: it is never below what a call stands for.
+        """
         rows = pd.DataFrame({"edge": self.number, "time_ns": self.table["time_ns"].to_numpy() // step_ns})
-        rows["count"] = self.table["count"].to_numpy()
+        rows["calls"] = self.table["adjusted_milli"].to_numpy() / 1000
         # Calls of one edge and step may stand in several rows, one per kind of node.
-        per_step = rows.groupby(["edge", "time_ns"], as_index=False)["count"].sum()
-        edge, count = per_step["edge"].to_numpy(), per_step["count"].to_numpy(dtype=float)
-        mean = np.bincount(edge, count, len(self.ends)) / steps
-        return np.maximum(1.0, (np.bincount(edge, count**2, len(self.ends)) / steps - mean**2) / mean)
+        per_step = rows.groupby(["edge", "time_ns"], as_index=False)["calls"].sum()
+        edge, calls = per_step["edge"].to_numpy(), per_step["calls"].to_numpy()
+        mean = np.bincount(edge, calls, len(self.ends)) / steps
+        least = self.total("adjusted_milli") / 1000 / self.total("count")
+        return np.maximum(least, (np.bincount(edge, calls**2, len(self.ends)) / steps - mean**2) / mean)
 
     def node_kinds(self, ids: list[str]) -> list[str]:
         """Return the kind of each node, as its calls on either side tell it; without calls it is a service."""

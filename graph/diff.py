@@ -14,6 +14,7 @@ import pandas as pd
 from hypocenter.errors import GraphError
 
 from ..tracer.window import to_rfc3339
+from .calls import Calls
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
 
 Floats = npt.NDArray[np.float64]
+_ENDS = ["source", "target"]
 DIFF_COLUMNS = ["source", "target", "change", "measure", "before", "after", "effect", "p_value", "is_significant"]
 # The share of edges without a change that may be called changed (Benjamini and Hochberg 1995).
 FALSE_DISCOVERY_RATE = 0.01
 # With enough traffic any difference is beyond chance; below these nobody would act. Ratios, but for the error ratio.
-LEAST_EFFECT = {"rate_per_s": 1.25, "error_ratio": 0.005, "client_p50_s": 1.1, "server_p50_s": 1.1, "gap_p50_s": 1.1}
+_SIDES = ("client", "server", "gap", "queue")
+LEAST_EFFECT = {"rate_per_s": 1.25, "error_ratio": 0.005, **{f"{side}_p50_s": 1.1 for side in _SIDES}}
 # A variance seen in few calls is drawn towards this one of log seconds, which counts as so many calls.
 _PRIOR_VARIANCE, _PRIOR_WEIGHT = 0.25, 3.0
 
@@ -146,7 +149,11 @@ def _in_words(row: Any) -> str:
     if row.measure == "rate_per_s":
         return f"rate {row.before:.3g}/s -> {row.after:.3g}/s (x{row.effect:.2f}, {chance})"
     name = row.measure.removesuffix("_s").replace("_", " ")
-    return f"{name} {row.before * 1e3:.3g} ms -> {row.after * 1e3:.3g} ms (x{row.effect:.2f}, {chance})"
+    return f"{name} {_time(row.before)} -> {_time(row.after)} (x{row.effect:.2f}, {chance})"
+
+
+def _time(value_s: float) -> str:
+    return f"{value_s * 1e3:.3g} ms" if abs(value_s) < 1 else f"{value_s:.3g} s"
 
 
 def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
@@ -154,13 +161,15 @@ def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
 
     Notes
     -----
-    Rates are compared by their variance from step to step, since traffic is burstier than a Poisson process; error
-    ratios by the two-proportion z-test; durations by Welch's test on log(1 ms + duration) from the histograms. An edge
-    on one side only is as improbable as all its n calls falling there: (T_own / (T_before + T_after))^n.
+    Rates are compared by their variance from step to step, since traffic is burstier than a Poisson process, and a call
+    that stands for k makes the sum vary k times as much (`hypocenter.graph.calls.Calls.dispersion`); error ratios by
+    the two-proportion z-test; durations, the gap and the time in a queue by Welch's test on log(1 ms + duration) from
+    the histograms. An edge on one side only is as improbable as all its n calls falling there:
+    (S_own / (S_own + S_other))^n, S being the seconds of a side over what a call of the caller stands for there.
     """
     if not (before.windows and after.windows):
         raise GraphError("rates are compared, and a graph that came from a file without times has none")
-    edges = [graph.edges.set_index(["source", "target"]).sort_index() for graph in (before, after)]
+    edges = [graph.edges.set_index(_ENDS).sort_index() for graph in (before, after)]
     both = edges[0].index.intersection(edges[1].index)
     parts = [
         _one_sided(before, after, edges[0], both, "vanished"),
@@ -170,7 +179,7 @@ def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:
     old, new = (frame.iloc[r] for frame, r in zip(edges, rows, strict=True))
     parts.append(_compared(both, "rate_per_s", old, new, *_rate_test(before, after, old, new, rows)))
     parts.append(_compared(both, "error_ratio", old, new, *_error_test(old, new)))
-    for side in ("client", "server", "gap"):
+    for side in _SIDES:
         moments = [g.calls.durations[side] for g in (before, after)]
         parts.append(_compared(both, f"{side}_p50_s", old, new, *_duration_test(moments, rows)))
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -184,14 +193,23 @@ def _one_sided(
     own: DependencyGraph, other: DependencyGraph, edges: pd.DataFrame, both: pd.MultiIndex, change: str
 ) -> pd.DataFrame:
     only = edges.loc[edges.index.difference(both)]
-    share = own.duration_s / (own.duration_s + other.duration_s)
+    callers = only.index.get_level_values("source")
+    seen, unseen = own.duration_s / _stands_for(own, callers), other.duration_s / _stands_for(other, callers)
     rate, zero = only["rate_per_s"].to_numpy(), np.zeros(len(only))
     frame = only.index.to_frame(index=False)
     frame["change"], frame["measure"] = change, "rate_per_s"
     frame["before"], frame["after"] = (rate, zero) if change == "vanished" else (zero, rate)
     frame["effect"] = 0.0 if change == "vanished" else np.inf
-    frame["p_value"] = share ** only["count"].to_numpy(dtype=float)
+    frame["p_value"] = (seen / (seen + unseen)) ** only["count"].to_numpy(dtype=float)
     return frame
+
+
+def _stands_for(graph: DependencyGraph, callers: pd.Index[str]) -> Floats:
+    """Return for how many calls a call of each caller stands, as far as it makes any; else one of the whole graph."""
+    numbers = graph.edges[["count", "adjusted_count"]]
+    whole, of = numbers.sum(), numbers.groupby(graph.edges["source"]).sum()
+    factor = (of["adjusted_count"] / of["count"]).reindex(callers)
+    return factor.fillna(whole["adjusted_count"] / whole["count"] if whole["count"] else 1.0).to_numpy(dtype=float)
 
 
 def _compared(
@@ -213,11 +231,19 @@ def _rate_test(
 ) -> tuple[Floats, Floats]:
     variance = np.zeros(len(old))
     for graph, edges, row in ((before, old, rows[0]), (after, new, rows[1])):
-        variance += (
-            edges["rate_per_s"].to_numpy() / graph.duration_s * graph.calls.dispersion(graph.steps, graph.step_ns)[row]
-        )
+        variance += edges["rate_per_s"].to_numpy() / graph.duration_s * _dispersion(graph)[row]
     change = (new["rate_per_s"] - old["rate_per_s"]).to_numpy()
     return (new["rate_per_s"] / old["rate_per_s"]).to_numpy(), change / np.sqrt(variance)
+
+
+def _dispersion(graph: DependencyGraph) -> Floats:
+    """Return how much the calls of each edge vary from step to step, of those whose rate metrics tell by these."""
+    from_spans, told = graph.calls, Calls.of(graph.told.edges)
+    varies = pd.Series(told.dispersion(graph.steps, graph.step_ns), pd.MultiIndex.from_frame(told.ends[_ENDS]))
+    ends = pd.MultiIndex.from_frame(from_spans.ends[_ENDS])
+    by_metrics = graph.edges.set_index(_ENDS)["rate_from"].reindex(ends).eq("metrics").to_numpy()
+    own = from_spans.dispersion(graph.steps, graph.step_ns)
+    return np.where(by_metrics, varies.reindex(ends).to_numpy(), own)
 
 
 def _error_test(old: pd.DataFrame, new: pd.DataFrame) -> tuple[Floats, Floats]:

@@ -1,11 +1,15 @@
 """What counts as a change between two windows, and what is noise."""
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 import pytest
-from rollup_tables import edge, graph, histogram
+from rollup_tables import edge, graph, histogram, rollups
 
 from hypocenter.graph.dependency_graph import DependencyGraph
 from hypocenter.graph.diff import LEAST_EFFECT
+from hypocenter.graph.rollup import SCHEMAS
 
 
 def steady(seed: int, *, errors: float = 0.01, rate: float = 50, centre_s: float = 0.02) -> DependencyGraph:
@@ -34,6 +38,113 @@ def test_windows_of_the_same_system_show_no_change() -> None:
 def test_one_change_is_found_and_named(changed: dict, measure: str) -> None:
     found = steady(1).diff(steady(2, **changed)).changed
     assert found["measure"].tolist() == [measure]
+
+
+def sampled(seed: int, one_in: int, *, callees: int = 250, rate_per_s: float = 20, burst: float = 1) -> DependencyGraph:
+    """Return five minutes of many alike edges, of whose calls one in so many is seen; steps vary ``burst``-fold."""
+    rng = np.random.default_rng(seed)
+    # A gamma mixture of Poisson processes has the dispersion that is asked for.
+    mean = np.full((callees, 30), rate_per_s * 10)
+    calls = rng.poisson(mean if burst == 1 else rng.gamma(mean / (burst - 1), burst - 1))
+    seen = rng.binomial(calls, 1 / one_in)
+    return graph(
+        *(
+            edge("web", f"s{callee}", int(seen[callee, step]), at_s=10 * step)
+            | {"adjusted_milli": int(seen[callee, step]) * one_in * 1000}
+            for callee, step in zip(*seen.nonzero(), strict=True)
+        ),
+        end_s=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"one_in": 1}, {"one_in": 1}),
+        ({"one_in": 100}, {"one_in": 100}),
+        ({"one_in": 1}, {"one_in": 100}),
+        ({"one_in": 10, "burst": 40}, {"one_in": 100, "burst": 40}),
+    ],
+)
+def test_sampling_raises_no_more_false_alarms_than_stated(before: dict, after: dict) -> None:
+    found = [sampled(seed, **before).diff(sampled(seed + 100, **after)) for seed in range(4)]
+    p_values = np.concatenate([one.table["p_value"][one.table["measure"] == "rate_per_s"] for one in found])
+    assert len(p_values) == 1000
+    for level in (0.01, 0.05, 0.2):
+        # Three standard errors of the share of a thousand draws.
+        assert np.mean(p_values < level) <= level + 3 * np.sqrt(level * (1 - level) / 1000)
+    assert [len(one.changed) for one in found] == [0] * 4
+
+
+def test_a_change_is_found_through_sampling() -> None:
+    changed = sampled(1, 100, callees=20, rate_per_s=100).diff(sampled(2, 100, callees=20, rate_per_s=200)).changed
+    assert (changed["measure"].unique().tolist(), len(changed)) == (["rate_per_s"], 20)
+
+
+def test_an_edge_that_a_sampled_window_lacks_may_have_been_missed() -> None:
+    before = graph(edge("web", "cart", 10_000), edge("web", "rare", 100), edge("cron", "mail", 100))
+    after = graph(edge("web", "cart", 100, adjusted_milli=10_000_000), edge("cron", "audit", 100))
+    p_values = before.diff(after).vanished.set_index("target")["p_value"].to_dict()
+    # The hundred calls of web that stood for themselves would have been one; cron's are all seen.
+    assert p_values == {"rare": pytest.approx((100 / 101) ** 100), "mail": pytest.approx(0.5**100)}
+
+
+def test_rates_that_metrics_tell_vary_as_the_metrics_do() -> None:
+    def told(high: int) -> DependencyGraph:
+        bursts = (edge("web", "cart", high if step % 6 == 0 else 1, at_s=10 * step) for step in range(12))
+        counted = [row | {"client_count": 0, "server_count": 0} for row in bursts]
+        spans = graph(*(edge("web", "cart", 2, at_s=10 * step) for step in range(12)), end_s=120)
+        return spans.with_metrics(rollups(*counted))
+
+    assert told(600).edges["rate_from"].tolist() == ["metrics"]
+    assert told(600).diff(told(400)).changed.empty
+
+
+def test_a_consumer_that_lags_is_a_change_of_the_time_in_the_queue() -> None:
+    def queued(seconds: float) -> DependencyGraph:
+        return graph(edge("orders", "mail", 50, caller_kind="messaging", queue=histogram({seconds: 50})))
+
+    found = queued(0.02).diff(queued(3.0))
+    assert found.changed[["source", "target", "measure", "before", "after"]].to_dict("records") == [
+        {"source": "orders", "target": "mail", "measure": "queue_p50_s", "before": pytest.approx(0.02, rel=0.03),
+         "after": pytest.approx(3.0, rel=0.03)}
+    ]  # fmt: skip
+    assert str(found).splitlines()[1:] == ["changed: orders -> mail: queue p50 20.4 ms -> 2.97 s (x139.00, p < 1e-9)"]
+    assert queued(0.02).diff(queued(0.021)).changed.empty
+    (unknown,) = graph(edge("a", "b", 9)).diff(graph(edge("a", "b", 9))).table.query("measure == 'queue_p50_s'").p_value
+    assert np.isnan(unknown)
+
+
+def with_versions(*requests: tuple[str, str | None, int], end_s: float = 10) -> DependencyGraph:
+    """Return calls from web to cart, and instances of (service, version, requests)."""
+    instances = [
+        dict.fromkeys(SCHEMAS["instances"].names)
+        | {"time_ns": 0, "service": service, "version": version, "count": count, "adjusted_milli": 1000 * count}
+        | {"requests": count, "errors": 0, "critical_ns": 0, "duration": [], "exclusive": []}
+        for service, version, count in requests
+    ]
+    made = graph(edge("web", "cart", 50), end_s=end_s)
+    tables = replace(made.rollups, instances=pa.Table.from_pylist(instances, SCHEMAS["instances"]))
+    return replace(made, rollups=tables)
+
+
+def test_versions_on_one_side_appeared_or_vanished() -> None:
+    before = with_versions(
+        ("cart", "1.4", 30), ("cart", "1.3", 2), ("web", "7", 50), ("gone", "1", 5), ("web", None, 1)
+    )
+    after = with_versions(("cart", "1.5", 20), ("cart", "1.4", 9), ("web", "7", 50), ("new", "1", 5))
+    found = before.diff(after)
+    assert found.versions.to_dict("records") == [
+        {"service": "cart", "version": "1.3", "change": "vanished", "before": 2, "after": 0},
+        {"service": "cart", "version": "1.5", "change": "appeared", "before": 0, "after": 20},
+    ]
+    assert str(found).splitlines()[1:] == ["version vanished: cart 1.3", "version appeared: cart 1.5"]
+    assert found.to_json()["versions"] == found.versions.to_dict("records")
+
+
+def test_without_versions_none_changed() -> None:
+    found = graph(edge("a", "b")).diff(graph(edge("a", "b"))).versions
+    assert (list(found.columns), len(found)) == (["service", "version", "change", "before", "after"], 0)
 
 
 def test_effect_of_a_duration_is_the_ratio_of_geometric_means() -> None:
@@ -101,5 +212,12 @@ def test_effects_are_a_column_a_measure_the_slowest_first() -> None:
     after = graph(edge("web", "cart", 50, client_duration=quick), edge("web", "db", 50, client_duration=slow))
     effects = before.diff(after).effects
     assert list(effects.index) == [("web", "db"), ("web", "cart")]
-    assert list(effects.columns) == ["rate_per_s", "error_ratio", "client_p50_s", "server_p50_s", "gap_p50_s"]
+    assert list(effects.columns) == [
+        "rate_per_s",
+        "error_ratio",
+        "client_p50_s",
+        "server_p50_s",
+        "gap_p50_s",
+        "queue_p50_s",
+    ]
     assert effects.client_p50_s.iloc[0] > 2 and effects.client_p50_s.iloc[1] == 1.0
