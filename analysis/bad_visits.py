@@ -50,11 +50,6 @@ class BadVisits:
     is_new: bool = False
 
     @property
-    def lift(self) -> float:
-        """How many times as often a visit with this value is bad; half a bad visit is added on both sides."""
-        return (self.bad + 0.5) / (self.n + 1) / ((self.bad_else + 0.5) / (self.n_else + 1))
-
-    @property
     def text(self) -> str:
         """The finding with its figures."""
         new = "new " if self.is_new else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Literal
 
+from hypocenter.legible import shortened
+
 from ..tracer.kubernetes.times import to_ns
 from .kubernetes import History
 from .kubernetes_objects import Object
@@ -58,7 +60,7 @@ class Change:
     @property
     def text(self) -> str:
         """The change in a sentence."""
-        said = "; ".join(_cut(str(d)) for d in self.differences[:3])
+        said = "; ".join(shortened(str(d), 160) for d in self.differences[:3])
         more = f" and {len(self.differences) - 3} more" if len(self.differences) > 3 else ""
         by = f" by {self.by}" if self.by else ""
         return f"was {self.verb}{by}" + (f": {said}{more}" if said else "")
@@ -198,7 +200,3 @@ def _joined(lines: list[str]) -> str | None:
 
 def _shown(value: Any) -> str | None:
     return None if value is _ABSENT else value if isinstance(value, str) else str(value)
-
-
-def _cut(text: str, most: int = 160) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

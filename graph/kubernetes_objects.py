@@ -102,11 +102,6 @@ class Event:
         """When it occurred first."""
         return int(self.attributes.get("first_ns") or self.time_ns)
 
-    @property
-    def is_warning(self) -> bool:
-        """Whether its type is Warning."""
-        return self.attributes.get("type") == "Warning"
-
 
 def key_of(kind: str, namespace: str | None, name: str) -> str:
     """Return the key under which an object is known by name.

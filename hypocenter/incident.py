@@ -58,8 +58,8 @@ class Explanation:
         return evidence_bars(self.evidence())
 
     def __repr__(self) -> str:
+        from .legible import visible
         from .report.answer import name_of, percent
-        from .report.text import visible
 
         one = self.candidate
         head = name_of(one) + ("" if one.probability is None else f", {percent(one.probability)}")

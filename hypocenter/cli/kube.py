@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..legible import visible
 from .answers import Output
 from .places import StorePlace
-from .text import aligned, harmless
+from .text import aligned
 
 if TYPE_CHECKING:
     from ..graph.kubernetes import Cluster, History
@@ -189,4 +190,4 @@ def _say(shown: tuple[Any, list[str]], output: str) -> None:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for line in lines:
-        typer.echo(harmless(line))
+        typer.echo(visible(line))

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from ..errors import HypocenterError
+from ..legible import visible
 from .batch import batch
 from .collect import collect
 from .demo import demo
@@ -60,5 +61,5 @@ def main() -> None:
     try:
         app()
     except HypocenterError as error:
-        typer.echo(f"hypocenter: {error}", err=True)
+        typer.echo(f"hypocenter: {visible(str(error))}", err=True)
         sys.exit(1)

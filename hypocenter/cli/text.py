@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..legible import shortened, visible
+
 _LONGEST_NAME = 200
 
 
@@ -28,10 +30,4 @@ def milliseconds(value_s: float) -> str:
 
 def printable(name: str) -> str:
     """Return a name without characters that steer a terminal, cut where one name would widen the lines of all."""
-    short = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-    return harmless(short)
-
-
-def harmless(text: str) -> str:
-    """Return a text, of any length, without characters that steer a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return visible(shortened(name, _LONGEST_NAME))

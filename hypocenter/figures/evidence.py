@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .look import PALETTE, PATTERNS, blank, in_one_look, plain, shorten
+from ..legible import shortened
+from .look import LABEL_LENGTH, PALETTE, PATTERNS, blank, in_one_look, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ def evidence_bars(evidence: pd.DataFrame, limit: int = 5) -> go.Figure:
     shown = evidence[evidence["rank"] <= limit]
     heads = shown.drop_duplicates("rank")
     names = {
-        rank: plain(f"{rank}. {shorten(entity)}") + (f" <b>{chance}</b>" if chance else "")
+        rank: plain(f"{rank}. {shortened(entity, LABEL_LENGTH)}") + (f" <b>{chance}</b>" if chance else "")
         for rank, entity, chance in zip(heads["rank"], heads.entity, heads.chance, strict=True)
     }
     figure = blank(110 + 34 * max(len(names), 1))

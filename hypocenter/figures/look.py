@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import pandas as pd
 
+from ..legible import shortened, visible
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -63,7 +65,7 @@ ON_DARK = {
 FEW_TO_MANY = ("#f1db45", "#b1a56f", "#777774", "#3f4c6c", "#00224e")
 LITTLE_TO_MUCH = ("#dbe7f2", "#1f6fb2")
 _COLOUR, _COLOUR_KEY = re.compile("#[0-9a-f]{6}"), re.compile("color|shadow")
-_BLANKS = "\N{NO-BREAK SPACE}"
+_BLANK = "\N{NO-BREAK SPACE}"
 # Beyond this, a name is cut in labels; the hover has all of it.
 LABEL_LENGTH = 32
 
@@ -147,13 +149,9 @@ def _template() -> go.layout.Template:
 
 def plain(text: object, limit: int | None = None) -> str:
     """Return text that plotly shows as it is: its labels would read ``<a href=...>`` and entities as markup."""
-    visible = "".join(c if c.isprintable() or c in _BLANKS else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return html.escape(visible if limit is None else shorten(visible, limit), quote=False)
-
-
-def shorten(text: str, length: int = LABEL_LENGTH) -> str:
-    """Return text of at most ``length`` characters, cut with an ellipsis."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    # Blanks that do not break are ours: they indent.
+    shown = _BLANK.join(map(visible, str(text).split(_BLANK)))
+    return html.escape(shown if limit is None else shortened(shown, limit), quote=False)
 
 
 def seconds(value_s: float) -> str:

@@ -6,17 +6,9 @@ import html
 import math
 from typing import Any
 
+from .look import plain
+
 Record = dict[str, Any]
-
-
-def plain(value: str, limit: int) -> str:
-    """Return text that plotly shows as it is: telemetry may hold markup, and its names may be endless."""
-    return html.escape(short(value, limit), quote=False)
-
-
-def short(name: str, limit: int) -> str:
-    """Return a printable name of at most ``limit`` characters."""
-    return "".join(c if c.isprintable() else " " for c in (name if len(name) <= limit else name[: limit - 1] + "…"))
 
 
 def label(text: str, bold: bool) -> str:

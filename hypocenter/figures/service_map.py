@@ -14,12 +14,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..errors import GraphError
+from ..legible import shortened, visible
 from ..tracer.window import to_rfc3339
-from .look import INK, PAPER, blank, in_one_look
+from .look import INK, PAPER, blank, in_one_look, plain
 from .map_layout import Layout, Point, layered
 from .map_names import fitting
 from .map_scale import SHAPES, Scale, legend
-from .map_text import edge_text, label, node_text, number, plain, short
+from .map_text import edge_text, label, node_text, number
 
 if TYPE_CHECKING:
     from ..graph.dependency_graph import DependencyGraph
@@ -364,7 +365,8 @@ class ServiceMap:
         roles = {self.symptom: "symptom"} | dict.fromkeys(self.origins, "likely origin")
         base = 12 if len(names) <= 40 else 11 if len(names) <= 200 else 10
         fonts = [base + 2 if n in marked else base for n in names]
-        texts = [f"{roles[n]}\n{short(n, 28)}" if n in roles else short(n, 28) for n in names]
+        shown = [visible(shortened(n, 28)) for n in names]
+        texts = [f"{roles[n]}\n{text}" if n in roles else text for n, text in zip(names, shown, strict=True)]
         points = np.array([self.layout.positions[n] for n in names]).reshape(-1, 2)
         radii = [self.reach_px[n] for n in names]
         sides = fitting(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .look import INK, LABEL_LENGTH, NORMAL, SUSPECT, blank, in_one_look, plain, seconds, shorten
+from ..legible import shortened
+from .look import INK, LABEL_LENGTH, NORMAL, SUSPECT, blank, in_one_look, plain, seconds
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -53,7 +54,7 @@ def waterfall(
     start = int(spans.start_ns.min()) if len(spans) else 0
     begin, length = (shown.start_ns - start) / 1e6, shown.duration_ns / 1e6
     names = [
-        "\N{NO-BREAK SPACE}" * min(depth, 8) + shorten(f"{service} {operation}", LABEL_LENGTH - min(depth, 8))
+        "\N{NO-BREAK SPACE}" * min(depth, 8) + shortened(f"{service} {operation}", LABEL_LENGTH - min(depth, 8))
         for depth, service, operation in zip(shown.depth, shown.service, shown.operation, strict=True)
     ]
     # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.

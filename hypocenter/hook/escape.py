@@ -1,13 +1,12 @@
-"""Text from telemetry, made harmless for where it is shown; addresses without what they keep secret."""
+"""Text from telemetry, made harmless for Slack; addresses without what they keep secret."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
 
-from ..report.text import visible
+from ..legible import shortened, visible
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&@:])")
 # Slack gives meaning to these even where < and > are escaped; a zero-width space after them takes it away.
 _SLACK_FORMAT = re.compile(r"([*_~`])")
 _BREAK = "\N{ZERO WIDTH SPACE}"
@@ -23,24 +22,6 @@ def for_slack(text: str, limit: int = 2900) -> str:
     cut = shortened(visible(text), limit)
     escaped = cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SLACK_FORMAT.sub(rf"{_BREAK}\1{_BREAK}", escaped)
-
-
-def for_markdown(text: str) -> str:
-    """Return text with everything escaped that Markdown would read, on one line.
-
-    >>> print(for_markdown("[a](http://x) *b*"))
-    \\[a\\]\\(http\\://x\\) \\*b\\*
-    """
-    return _MARKDOWN.sub(r"\\\1", visible(text))
-
-
-def shortened(text: str, limit: int) -> str:
-    """Return text of at most ``limit`` characters, an ellipsis where it was cut.
-
-    >>> shortened("abcdef", 4)
-    'abc…'
-    """
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def redacted(url: str) -> str:

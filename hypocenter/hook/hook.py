@@ -115,11 +115,6 @@ class Hook:
         """Whether a ranking can begin at once."""
         return self._pool is None or self._pool.warm.is_set()
 
-    async def warmed(self) -> None:
-        """Return when a ranking can begin at once."""
-        if self._pool is not None:
-            await self._pool.warm.wait()
-
     async def receive(self, body: bytes, source: str) -> str:
         """Accept a notification; return ``accepted`` or ``duplicate``.
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _MINUTE_NS = 60 * 10**9
 _CELL = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
 
 
 def write_notebook(session: Session, incident: RankedIncident, path: Path | str, symptom: str | None = None) -> Path:
@@ -34,7 +33,7 @@ def write_notebook(session: Session, incident: RankedIncident, path: Path | str,
 def _filled(session: Session, incident: RankedIncident, symptom: str | None, target: Path) -> str:
     from .. import __version__
     from ..report.answer import answer, split_ns, subject
-    from ..report.text import visible
+    from ..report.escape import for_markdown as text
     from ..report.traffic import bounds, exemplary_traces
 
     ranking, case = incident.ranking, incident.case
@@ -51,9 +50,6 @@ def _filled(session: Session, incident: RankedIncident, symptom: str | None, tar
     measured = set(session.store.read("series", columns=["service"])["service"].unique().to_pylist())
 
     traces = exemplary_traces(case, subject(first)[0], split) if first and ranking.outcome == "ranked" else (None, None)
-
-    def text(value: str) -> str:
-        return _MARKUP.sub(r"\\\1", visible(value))
 
     return (
         _environment()

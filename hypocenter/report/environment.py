@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from .text import visible
+from ..legible import visible
 
 if TYPE_CHECKING:
     import jinja2

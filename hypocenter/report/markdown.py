@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .answer import answer, clock, grouped, name_of, percent
+from .escape import for_markdown as text
 from .links import links
-from .text import visible
 from .traffic import bounds
 
 if TYPE_CHECKING:
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from ..analysis.ranking import Candidate, Ranking
 
 _CANDIDATES = 6
-# What Markdown or the HTML in it would obey within a line; no text stands at the start of one.
-_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
 def to_markdown(ranking: Ranking, case: Case, templates: Mapping[str, str] | None = None) -> str:
@@ -26,15 +23,6 @@ def to_markdown(ranking: Ranking, case: Case, templates: Mapping[str, str] | Non
     ``templates`` are links into other tools (`hypocenter.report.links`).
     """
     return "\n".join(_lines(ranking, case, templates or {})) + "\n"
-
-
-def text(value: str) -> str:
-    """Return text of which Markdown obeys nothing.
-
-    >>> text("<b>cart_1</b>")
-    '\\\\<b\\\\>cart\\\\_1\\\\</b\\\\>'
-    """
-    return _MARKUP.sub(r"\\\1", visible(value))
 
 
 def _lines(ranking: Ranking, case: Case, templates: Mapping[str, str]) -> Iterator[str]:

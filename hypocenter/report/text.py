@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..legible import visible
 from .answer import answer, certainty_of, doubts, grouped, name_of, percent, runners_up
 
 if TYPE_CHECKING:
@@ -44,15 +45,6 @@ def to_text(ranking: Ranking, case: Case | None = None) -> Group:
     _add(rows, "look at", *told.look_at)
     _add(rows, "run", *told.commands)
     return Group(Text(visible(told.headline), style="bold"), rows)
-
-
-def visible(text: str) -> str:
-    """Return text on one line in which characters that a terminal or a page would obey are replaced.
-
-    >>> visible("a\\x1b[2Jb\\nc")
-    'a�[2Jb c'
-    """
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _add_evidence(rows: Table, ranking: Ranking) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from kubernetes_objects import condition, stamp
 from kubernetes_shop import Snapshot, changed, rows, shop
 from typer.testing import CliRunner
 
-from hypocenter.cli.main import app
+from hypocenter.cli.main import app, main
 from hypocenter.errors import SourceError
 from hypocenter.tracer.store import Store
 
@@ -91,3 +92,20 @@ def test_collect_names_the_kubeconfig_that_it_cannot_read(tmp_path: Path) -> Non
     done = CliRunner().invoke(app, ["collect", "--store", str(tmp_path / "store"), "--kubeconfig", absent])
     assert isinstance(done.exception, SourceError)
     assert str(done.exception).startswith(f"{absent}: ") and "say --kubeconfig FILE" in str(done.exception)
+
+
+def test_what_a_cluster_says_does_not_steer_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hostile(objects: Snapshot) -> None:
+        objects["Ingress/shop"]["spec"]["rules"][0]["host"] = "\x1b[2Jshop\u202e.test"
+        objects["ConfigMap/cart-config"]["data"]["timeout"] = "\x1b[2J\x9b1s"
+
+    place = str(tmp_path / "store")
+    Store(place, create=True).append(rows([(0, shop()), (100, changed(shop(), hostile))]))
+    assert "data.timeout: 5s -> \ufffd[2J\ufffd1s" in run("changes", "--store", place)
+    monkeypatch.setattr(sys, "argv", ["hypocenter", "cluster", "--store", place, "--path", "no.test"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hypocenter: no Ingress or route has the host no.test; known: \ufffd[2Jshop\ufffd.test")

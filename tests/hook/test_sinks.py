@@ -16,11 +16,12 @@ import pytest
 
 from hypocenter.errors import SourceError
 from hypocenter.hook.config import SinkConfig
-from hypocenter.hook.escape import for_markdown, for_slack, redacted
+from hypocenter.hook.escape import for_slack, redacted
 from hypocenter.hook.payload import Notification, parse
 from hypocenter.hook.sink import Outgoing, Sink
 from hypocenter.hook.sinks import create
 from hypocenter.hook.text import Enrichment, proof_of, summary_of
+from hypocenter.report.escape import for_markdown
 
 HOSTILE = "<!channel> <http://evil|x> *b* [l](http://e) {{7*7}} <script>alert(1)</script>\n# h"
 

@@ -59,6 +59,8 @@ def pull(url: str, access: Access | None = None) -> Batch:
         (403, {}, "refused with 403", False),
         (404, b"nothing", "not found .404.*up to, not including, /api", False),
         (500, {"error": "disk on fire"}, "answered with 500: disk on fire; try again", True),
+        (500, {"error": "disk\x1b[2J on\nfire"}, "500: disk\ufffd.2J on fire; try again", True),
+        (502, b"\x1b]0;owned\x07 \x9b2J", "502: \ufffd.0;owned\ufffd \ufffd2J; try again", True),
         (400, {"status": "error", "error": "parse error"}, "parse error; correct the query", False),
         (200, b"<html>log in</html>", "not a Prometheus: expected JSON, got text/html", False),
         (200, {"hello": 1}, "not a Prometheus: expected status and data", False),

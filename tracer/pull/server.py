@@ -16,6 +16,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.util import Retry
 
 from hypocenter.errors import SourceError
+from hypocenter.legible import visible
 
 _CHUNK_BYTES: Final = 1 << 20
 _TOLD: Final = 300
@@ -119,7 +120,7 @@ class Server(requests.Session):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
-            what = f"expected JSON, got {content_type[:60]}"
+            what = f"expected JSON, got {visible(content_type)[:60]}"
             raise SourceError(
                 f"{place}: not {_a(self.kind)}: {what}; check the address (a login page? another path?)"
             ) from None
@@ -208,7 +209,7 @@ def _told(body: bytes) -> str:
         errors = value.get("errors") or [value.get("error") or value.get("message")]
         first = errors[0] if isinstance(errors, list) and errors else errors
         value = (first.get("msg") or first.get("message")) if isinstance(first, dict) else first
-    return " ".join(str(value or "no reason given").split())[:_TOLD]
+    return visible(" ".join(str(value or "no reason given").split()))[:_TOLD]
 
 
 def _cause(error: BaseException) -> str:
@@ -217,7 +218,8 @@ def _cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    return (str(getattr(error, "strerror", None) or error).splitlines() or [""])[0][:_TOLD] or type(error).__name__
+    said = (str(getattr(error, "strerror", None) or error).splitlines() or [""])[0]
+    return visible(said)[:_TOLD] or type(error).__name__
 
 
 def _a(kind: str) -> str:

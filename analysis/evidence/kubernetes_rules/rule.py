@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from hypocenter.legible import shortened
+
 from ....graph.kubernetes import Cluster, History
 from ....graph.kubernetes_objects import Object
 from ....graph.kubernetes_services import ServiceJoin
@@ -160,5 +162,4 @@ def short(text: object, most: int = 200) -> str:
     >>> short("a\\nb   c", 4)
     'a b…'
     """
-    line = " ".join(str(text or "").split())
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+    return shortened(" ".join(str(text or "").split()), most)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from ...legible import shortened
 from ..config import SinkConfig
-from ..escape import shortened
 from ..payload import MARK, Notification
 from ..sink import Outgoing, Sink, to_json
 from ..text import Enrichment

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..escape import for_slack, shortened
+from ...legible import shortened
+from ..escape import for_slack
 from ..payload import Alert, Notification
 from ..sink import Outgoing, Sink, to_json
 from ..text import Enrichment

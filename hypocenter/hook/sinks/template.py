@@ -9,9 +9,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hypocenter.errors import SourceError
 
-from ...report.text import visible
+from ...legible import visible
+from ...report.escape import for_markdown
 from ..config import SinkConfig
-from ..escape import for_markdown, for_slack
+from ..escape import for_slack
 from ..payload import Notification
 from ..sink import Outgoing, Sink
 from ..text import Enrichment
