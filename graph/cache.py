@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..tracer.store import Store
 from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, hours, to_rfc3339
 from .kept import COARSE, FINE, Kept
-from .namespaces import told_apart
+from .node_names import told_apart
 from .rollup import SCHEMAS, Rollups, empty, joined, to_steps, within
 from .slices import roll_up_segments
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OVERLAP_NS = 5 * MINUTE_NS
 _FOLDER = "rollups"
 # Part of a key: what other rules rolled up is not read.
-_RULES = "6"
+_RULES = "7"
 
 
 def rollups(

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..tracer.store import Store
-from ..tracer.window import Window
 from .dependency_graph import DependencyGraph
 from .doctor import Finding
+from .node_names import UNKNOWN_SERVICE, Identity, nodes_of
 
 _CLIENTS, _SERVERS = pa.array([3, 4], pa.int8()), pa.array([2, 5], pa.int8())
+_IDENTITY = ("service", "service_namespace", "environment", "cluster")
 # Below, a root client is a job of the service's own; above, requests lose their context on the way through it.
 _LEAST_LOST, _LOST_SHARE = 20, 0.05
 SERIES_LIMIT, PEERS_LIMIT = 1000, 100
@@ -27,19 +28,29 @@ def context_breaks(store: Store, graph: DependencyGraph) -> list[Finding]:
       look alike, so at least 20 and a twentieth of its client spans are asked for.
     - Lost between: a caller's peer is named as a service (its host's first label) whose own spans begin traces.
     """
-    return [*_lost_inside(store, graph.window), *_lost_between(graph)]
+    return [*_lost_inside(store, graph), *_lost_between(graph)]
 
 
-def _lost_inside(store: Store, window: Window) -> Iterator[Finding]:
+def _lost_inside(store: Store, graph: DependencyGraph) -> Iterator[Finding]:
     roots: Counter[str] = Counter()
     clients: Counter[str] = Counter()
     serving: set[str] = set()
-    for batch in store.scan("spans", window, columns=["service", "kind", "parent_span_id"]):
-        is_client = pc.is_in(batch["kind"], _CLIENTS)
-        serving |= set(pc.unique(batch["service"].filter(pc.is_in(batch["kind"], _SERVERS))).to_pylist())
-        for counter, chosen in ((clients, is_client), (roots, pc.and_(is_client, pc.is_null(batch["parent_span_id"])))):
-            for entry in pc.value_counts(batch["service"].filter(chosen)).to_pylist():
-                counter[entry["values"]] += entry["counts"]
+    nodes = nodes_of(graph.rollups)
+    for batch in store.scan("spans", graph.window, columns=[*_IDENTITY, "kind", "parent_span_id"]):
+        spans = pa.table(
+            {
+                **{name: batch[name] for name in _IDENTITY},
+                "is_client": pc.is_in(batch["kind"], _CLIENTS),
+                "is_server": pc.is_in(batch["kind"], _SERVERS),
+                "is_root": pc.is_null(batch["parent_span_id"]),
+            }
+        )
+        for row in spans.group_by(spans.column_names).aggregate([([], "count_all")]).to_pylist():
+            named = Identity(row["service"] or UNKNOWN_SERVICE, *(row[name] for name in _IDENTITY[1:]))
+            service = nodes.get(named, named.name)
+            serving |= {service} if row["is_server"] else set()
+            clients[service] += row["is_client"] * row["count_all"]
+            roots[service] += (row["is_client"] and row["is_root"]) * row["count_all"]
     lost = {
         service: count
         for service, count in roots.items()
@@ -57,13 +68,20 @@ def _lost_inside(store: Store, window: Window) -> Iterator[Finding]:
 def _lost_between(graph: DependencyGraph) -> Iterator[Finding]:
     edges = graph.edges
     begun = edges[(edges["kind"] == "entry") & (edges["server_count"] > edges["missing_parents"])]
-    services = set(begun["target"])
+    begin = set(begun["target"])
+    services: dict[str, dict[str | None, set[str]]] = {}
+    for one, node in nodes_of(graph.rollups).items():
+        if node in begin:
+            services.setdefault(one.name, {}).setdefault(one.namespace, set()).add(node)
+    lost: Counter[str] = Counter()
     unanswered = edges[(edges["kind"] == "external") & (edges["client_count"] > 0)]
-    lost = {
-        f"{row.source} -> {service}": int(row.count_)
-        for row in unanswered.rename(columns={"count": "count_"}).itertuples()
-        if (service := str(row.target).partition(":")[0].partition(".")[0]) in services and service != row.source
-    }
+    for caller, host, count in zip(unanswered["source"], unanswered["target"], unanswered["count"], strict=True):
+        name, namespace = [*str(host).partition(":")[0].split("."), None][:2]
+        known = services.get(str(name), {})
+        nodes = known.get(namespace) or set().union(*known.values())
+        if nodes - {caller}:
+            # A host may stand for several deployments; then it is not told which of them was called.
+            lost[f"{caller} -> {min(nodes) if len(nodes) == 1 else name}"] += int(count)
     if lost:
         yield Finding(
             "calls whose callee begins a trace of its own: the context is lost between the two",

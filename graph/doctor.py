@@ -81,7 +81,7 @@ def _without_client(graph: DependencyGraph) -> Finding:
 
 def _unnamed(graph: DependencyGraph) -> Finding:
     table = graph.coverage.by_service
-    unnamed = table[table["service"].eq("") | table["service"].str.startswith("unknown_service")]
+    unnamed = table[table["service"].eq("") | table["service"].str.contains("(?:^|/)unknown_service")]
     return _finding(
         "spans without a service name",
         "set OTEL_SERVICE_NAME or the resource attribute service.name",

@@ -56,8 +56,7 @@ class Rules:
 
         ``fold_operations`` names operations that rollups do not tell apart alike, judged by the spans of all profiles.
         """
-        ambiguous = run("ambiguous", {"raw": profiles})
-        table = run("prepared", {"raw": profiles, "ambiguous": ambiguous})
+        table = run("prepared", {"raw": profiles})
         operation_of, _ = grouping.codes(table.column("operation"))
         if fold_operations:
             kept = pa.array(kept_operations(table))

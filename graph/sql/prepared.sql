@@ -1,12 +1,30 @@
 -- What one span says of itself, from its own columns alone: its identity, its part in a call, whether it failed.
-with named as (
-    -- A name that several namespaces use is told apart by them, any other stays as its owners know it.
-    select r.* exclude (service),
-           case when r.service is null then 'unknown_service'
-                when a.service is not null and r.service_namespace is not null
-                then r.service_namespace || '/' || r.service
-                else r.service end as service
-    from raw r left join ambiguous a on r.service = a.service
+with known as (
+    select * exclude (service), coalesce(service, 'unknown_service') as service from raw
+),
+-- A name that several namespaces use is told apart by them, any other stays as its owners know it; so it is with
+-- environments and clusters after them (hypocenter.graph.node_names).
+spaced as (
+    select * exclude (service),
+           case when min(service_namespace) over (partition by service)
+                     < max(service_namespace) over (partition by service)
+                then coalesce(service_namespace || '/', '') || service
+                else service end as service
+    from known
+),
+placed as (
+    select * exclude (service),
+           case when min(environment) over (partition by service) < max(environment) over (partition by service)
+                then service || coalesce('@' || environment, '')
+                else service end as service
+    from spaced
+),
+named as (
+    select * exclude (service),
+           case when min(cluster) over (partition by service) < max(cluster) over (partition by service)
+                then service || coalesce('@' || cluster, '')
+                else service end as service
+    from placed
 ),
 messaging as (
     select *, messaging_system is not null or messaging_destination is not null as is_messaging,

@@ -37,6 +37,9 @@ NAMESPACE_LABELS = (
     "k8s_namespace_name",
     "kubernetes_namespace",
 )
+# Where several environments or clusters have it, `name@environment` or `name@cluster`.
+ENVIRONMENT_LABELS = ("deployment_environment_name", "deployment_environment", "environment", "env")
+CLUSTER_LABELS = ("k8s_cluster_name", "cluster")
 # Workload name of a pod: of a Deployment (hash and suffix), a StatefulSet (ordinal) or a DaemonSet (suffix).
 _POD_SUFFIXES = (re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}$"), re.compile(r"-\d+$"), re.compile(r"-[a-z0-9]{5}$"))
 _PORT = re.compile(r":\d+$")
@@ -77,8 +80,8 @@ def map_alert(alert: Alert, known: Known, rules: Iterable[tuple[str, str]] = ())
     pod = _first(alert, [label for label, to in own if to == "pod"], POD_LABELS, set(known.pods))
     node = _first(alert, [label for label, to in own if to == "node"], NODE_LABELS, set(known.nodes))
     doubts = []
-    namespace = next((value for _, value in _candidates(alert, [], NAMESPACE_LABELS)), None)
-    found = list(dict.fromkeys(name for _, value in services if (name := _known_name(value, namespace, known))))
+    place = _place(alert)
+    found = list(dict.fromkeys(name for _, value in services if (name := _known_name(value, place, known))))
     if pod is not None and known.pods and pod in known.pods:
         found = list(dict.fromkeys([*found, known.pods[pod]])) if found else [known.pods[pod]]
     if len(found) > 1:
@@ -91,8 +94,8 @@ def map_alert(alert: Alert, known: Known, rules: Iterable[tuple[str, str]] = ())
         named = next((_bare(value) for _, value in services), None) or (_workload(pod) if pod else None)
         if named and not known.services:
             service = named
-        elif named and (several := sorted(name for name in known.services if name.endswith(f"/{named}"))):
-            doubts.append(f"{named} may be {' or '.join(several[:4])}; no namespace tells")
+        elif named and (several := sorted(name for name in known.services if _bare(name.split("@")[0]) == named)):
+            doubts.append(f"{named} may be {' or '.join(several[:4])}; no label tells which")
         elif named:
             doubts.append(f"no telemetry of {named}")
         else:
@@ -113,11 +116,22 @@ def _first(alert: Alert, own: list[str], usual: Sequence[str], known: set[str]) 
     )
 
 
-def _known_name(value: str, namespace: str | None, known: Known) -> str | None:
-    """Return the name by which telemetry knows ``value``: as it is, in its namespace, or bare of all but the name."""
+def _place(alert: Alert) -> tuple[str | None, list[str]]:
+    """Return the namespace that labels name, and what follows a service's name in their environment and cluster."""
+    namespace, environment, cluster = (
+        next((value for _, value in _candidates(alert, [], usual)), None)
+        for usual in (NAMESPACE_LABELS, ENVIRONMENT_LABELS, CLUSTER_LABELS)
+    )
+    return namespace, [f"@{environment}@{cluster}", f"@{environment}", f"@{cluster}", ""]
+
+
+def _known_name(value: str, place: tuple[str | None, list[str]], known: Known) -> str | None:
+    """Return the name by which telemetry knows ``value``: as it is, where it runs, or bare of all but the name."""
     bare = _bare(value)
+    namespace, suffixes = place
     forms = (value, f"{namespace}/{bare}", bare, bare.replace("_", "-"), bare.lower(), _workload(bare))
-    return next((form for form in forms if form in known.services), None)
+    names = (f"{form}{suffix}" for form in forms if form for suffix in suffixes)
+    return next((name for name in names if name in known.services), None)
 
 
 def _bare(value: str) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TOO_OLD_NS = 10 * MINUTE_NS
 # Asked of servers: what precedes the earliest onset, to compare with.
 _BASELINE_NS = 15 * MINUTE_NS
+# What tells deployments of one service apart (hypocenter.graph.node_names).
+_IDENTITY = ("service_namespace", "environment", "cluster")
 _NAMES_NS, _NAMES_ASKED_NS = 15 * MINUTE_NS, 5 * MINUTE_NS
 
 
@@ -76,7 +78,7 @@ def known(sources: Mapping[str, Any], now_ns: int, ask_s: float) -> dict[str, An
     from .servers import Asking, load
 
     load(kind for kind in sources if kind != "store")
-    columns = {"spans": ["service", "pod", "node", "service_namespace"], "series": ["service", "pod", "node"]}
+    columns = {"spans": ["service", "pod", "node", *_IDENTITY], "series": ["service", "pod", "node"]}
     if "store" in sources:
         store = _store(sources["store"])
         held = store.bounds("spans")
@@ -137,23 +139,24 @@ def _servers(sources: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
+    from ..graph.node_names import Identity, node_names
+
     rows = [
         row
         for batch in batches
         for row in pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([]).to_pylist()
         if row["service"]
     ]
-    namespaces: dict[str, set[str]] = {}
-    for row in rows:
-        namespaces.setdefault(row["service"], set()).update(filter(None, [row.get("service_namespace")]))
+    identities = [Identity(row["service"], *(row.get(field) for field in _IDENTITY)) for row in rows]
+    names = node_names(identities)
+    # Series do not say which deployment of a service they are of: a name that several have is none of theirs.
+    apart = {one.name for one, name in names.items() if name != one.name}
     services: set[str] = set()
     pods: dict[str, str] = {}
     nodes: dict[str, set[str]] = {}
-    for row in rows:
-        service, space = row["service"], row.get("service_namespace")
-        # As the graph names it (graph/namespaces.py).
-        name = f"{space}/{service}" if space and len(namespaces[service]) > 1 else service
-        if name != service or len(namespaces[service]) < 2:
+    for row, one in zip(rows, identities, strict=True):
+        name = names[one]
+        if name != one.name or name not in apart:
             services.add(name)
             pods |= {row["pod"]: name} if row["pod"] else {}
             if row["node"]:

@@ -120,10 +120,22 @@ class Span:
         return self.is_arrival and self.parent is not None and not (self.part == 5 and self.peer is not None)
 
 
-def _span(row: Row, ambiguous: set[str]) -> Span:
-    service = row["service"] or "unknown_service"
-    if row["service"] in ambiguous and row["service_namespace"]:
-        service = f"{row['service_namespace']}/{service}"
+def _nodes(rows: list[Row]) -> list[str]:
+    """Return the node that the service of each row is: told apart by what several use, one after the other."""
+    nodes = [row["service"] or "unknown_service" for row in rows]
+    for field in ("service_namespace", "environment", "cluster"):
+        users = defaultdict(set)
+        for node, row in zip(nodes, rows, strict=True):
+            if row[field]:
+                users[node].add(row[field])
+        for at, row in enumerate(rows):
+            if row[field] and len(users[nodes[at]]) > 1:
+                is_namespace = field == "service_namespace"
+                nodes[at] = f"{row[field]}/{nodes[at]}" if is_namespace else f"{nodes[at]}@{row[field]}"
+    return nodes
+
+
+def _span(row: Row, service: str) -> Span:
     part, aside = row["kind"], None
     is_messaging = bool(row["messaging_system"] or row["messaging_destination"])
     is_database = bool(row["db_system"] or row["db_name"])
@@ -145,15 +157,10 @@ def _span(row: Row, ambiguous: set[str]) -> Span:
 
 
 def link(rows: list[Row]) -> Reference:
-    namespaces = defaultdict(set)
-    for row in rows:
-        if row["service"] and row["service_namespace"]:
-            namespaces[row["service"]].add(row["service_namespace"])
-    ambiguous = {name for name, found in namespaces.items() if len(found) > 1}
     result = Reference(Counter(), Counter(), {}, {}, {}, [])
     traces = defaultdict(list)
-    for row in rows:
-        traces[row["trace_id"]].append(_span(row, ambiguous))
+    for row, node in zip(rows, _nodes(rows), strict=True):
+        traces[row["trace_id"]].append(_span(row, node))
     every = [span for spans in traces.values() for span in spans]
     processing = {(span.service, span.peer) for span in every if span.part == 5 and span.peer_kind == "messaging"}
     for span in every:

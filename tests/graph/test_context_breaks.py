@@ -40,6 +40,21 @@ def test_context_lost_inside_of_a_service_is_told_from_its_own_jobs(tmp_path: Pa
     assert found.subjects == (("web", 100),)
 
 
+def test_services_that_lose_the_context_are_named_as_their_nodes_also_without_a_name(tmp_path: Path) -> None:
+    spans = []
+    for i in range(20):
+        for place, more in enumerate(({}, {"service": "pay", "service_namespace": "shop", "environment": "prod"})):
+            spans += [span(f"a{place}{i}", "in", None, "", 2) | {"service": None} | more]
+            spans += [span(f"b{place}{i}", "out", None, "", 3) | {"service": None} | more]
+    spans += [span("c", "in", None, "pay", 2, service_namespace="bank")]
+    spans += [span("d", "in", None, "pay", 2, service_namespace="shop", environment="test")]
+    store = store_of(tmp_path, spans)
+    graph = DependencyGraph.read(store)
+    (found,) = context_breaks(store, graph)
+    assert found.subjects == (("shop/pay@prod", 20), ("unknown_service", 20))
+    assert {name for name, _ in found.subjects} < set(graph.nodes["id"])
+
+
 def test_context_lost_between_a_caller_and_a_callee_that_it_names(tmp_path: Path) -> None:
     spans = []
     for i in range(30):
@@ -51,6 +66,20 @@ def test_context_lost_between_a_caller_and_a_callee_that_it_names(tmp_path: Path
     (found,) = context_breaks(store, DependencyGraph.read(store))
     assert found.subjects == (("web -> cart", 30),)
     assert "OTEL_PROPAGATORS" in found.remedy
+
+
+def test_callee_of_a_name_that_several_deployments_have_is_the_one_of_the_namespace_that_the_host_names(
+    tmp_path: Path,
+) -> None:
+    spans = []
+    for namespace in ("shop", "bank"):
+        spans += [span(f"b{namespace}", "in", None, "cart", 2, service_namespace=namespace)]
+    for host, calls in (("cart.shop.svc", 3), ("cart:8080", 2)):
+        spans += [span(f"a{host}{i}", "in", None, "web", 2) for i in range(calls)]
+        spans += [span(f"a{host}{i}", "out", "in", "web", 3, peer_address=host) for i in range(calls)]
+    store = store_of(tmp_path, spans)
+    (found,) = context_breaks(store, DependencyGraph.read(store))
+    assert found.subjects == (("web -> shop/cart", 3), ("web -> cart", 2))
 
 
 def test_whole_traces_break_nothing(tmp_path: Path) -> None:

@@ -251,6 +251,32 @@ def test_name_that_several_namespaces_use_is_told_apart() -> None:
     assert [call[:2] for call in calls(*spans)] == [("external", "web"), ("web", "shop/api"), ("shop/api", "pay/api")]
 
 
+def test_deployments_in_several_environments_or_clusters_are_nodes_of_their_own() -> None:
+    spans = [
+        span("a", None, "web", SERVER, environment="prod"),
+        span("b", "a", "cart", SERVER, start_ns=1, environment="prod", cluster="eu"),
+        span("c", "b", "cart", SERVER, start_ns=2, environment="staging", cluster="test"),
+        span("d", "c", "cart", SERVER, start_ns=3),
+        span("e", "d", "db", SERVER, start_ns=4, cluster="eu"),
+        span("f", "e", "db", SERVER, start_ns=5, cluster="us"),
+        span("g", "f", "db", CLIENT, start_ns=6, cluster="us", peer_service="cart"),
+    ]
+    # A cluster that follows from the environment adds nothing; a peer is only a name.
+    assert [call[:2] for call in calls(*spans)] == [
+        ("external", "web"),
+        ("web", "cart@prod"),
+        ("cart@prod", "cart@staging"),
+        ("cart@staging", "cart"),
+        ("cart", "db@eu"),
+        ("db@eu", "db@us"),
+        ("db@us", "cart"),
+    ]
+    visits = link(table(*spans)).visits.to_pylist()
+    assert {v["span_id"]: v["service"] for v in visits if v["service"].startswith("db")} == {
+        "e": "db@eu", "f": "db@us", "g": "db@us",
+    }  # fmt: skip
+
+
 def test_span_without_a_service_belongs_to_unknown_service() -> None:
     spans = span("a", None, "web", CLIENT), span("b", "a", None, SERVER)  # type: ignore[arg-type]
     assert calls(*spans) == [("web", "unknown_service", "service", "pair")]

@@ -57,6 +57,8 @@ def spans(draw: st.DrawFn) -> list[Row]:
                 "parent_span_id": None if parent is None else to_id(parent),
                 "service": draw(st.sampled_from(["a", "b", "c", None])),
                 "service_namespace": draw(st.sampled_from([None, None, "x", "y"])),
+                "environment": draw(st.sampled_from([None, "prod", "test"])),
+                "cluster": draw(st.sampled_from([None, None, "eu", "us"])),
                 "pod": draw(st.sampled_from([None, "p"])),
                 "name": draw(st.sampled_from(["get", "put"])),
                 "kind": draw(st.integers(0, 5)),

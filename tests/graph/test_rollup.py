@@ -250,6 +250,23 @@ def test_hours_agree_on_the_names_of_services_that_share_one(store: Store) -> No
     ]
 
 
+def test_hours_agree_on_the_environments_that_tell_services_apart(store: Store) -> None:
+    rows = [*call("t", T0), span("u", "a", None, "api", SERVER, T0 + HOUR_NS, environment="test", cluster="eu")]
+    hour = T0 + 2 * HOUR_NS
+    rows += [span("v", "a", None, "api", SERVER, hour, environment="prod", cluster="eu")]
+    rows += [span("w", "a", None, "api", SERVER, hour + HOUR_NS // 2, environment="prod", cluster="us")]
+    rows += [span("x", "a", None, "api", SERVER, hour + HOUR_NS, environment="prod", cluster="us")]
+    store.append(Batch({"spans": table(rows)}))
+    whole = rollups(store, Window(T0, hour + 2 * HOUR_NS))
+    assert plain(whole) == plain(rolled(rows))
+    names = whole.edges["callee"].unique().to_pylist()
+    assert [name for name in names if name.startswith("api")] == ["api@test", "api@prod@eu", "api@prod@us"]
+    # An hour that tells them apart is kept so; the next one, which need not, is named alike.
+    late = rollups(store, Window(hour + HOUR_NS // 4, hour + 2 * HOUR_NS))
+    assert set(late.edges["callee"].to_pylist()) == {"api@us"}
+    assert set(late.instances["service"].to_pylist()) == {"api@us"}
+
+
 def test_damaged_cache_is_made_again(store: Store) -> None:
     store.append(Batch({"spans": table(call("t", T0) + call("u", T0 + 2 * HOUR_NS))}))
     window = Window(T0, T0 + HOUR_NS)

@@ -65,7 +65,20 @@ def test_while_nothing_is_known_the_first_label_counts() -> None:
 def test_a_namespace_tells_services_of_one_name_apart_and_its_lack_is_reported() -> None:
     known = Known(frozenset({"blue/payment", "green/payment", "checkout"}))
     found = [map_alert(labelled(service="payment", namespace=space), known) for space in ("green", "red")]
-    doubt = "payment may be blue/payment or green/payment; no namespace tells"
+    doubt = "payment may be blue/payment or green/payment; no label tells which"
     assert found == [Entity("green/payment"), Entity(doubts=(doubt,))]
     assert map_alert(labelled(job="blue/payment"), known) == Entity("blue/payment")
     assert map_alert(labelled(service="checkout", namespace="green"), known) == Entity("checkout")
+
+
+def test_an_environment_and_a_cluster_tell_deployments_of_one_service_apart() -> None:
+    known = Known(frozenset({"payment@prod", "payment@staging", "shop/cart@prod@eu", "shop/cart@prod@us"}))
+    labels = {"env": "staging"}, {"deployment_environment_name": "prod", "cluster": "eu"}, {}
+    doubt = "payment may be payment@prod or payment@staging; no label tells which"
+    assert [map_alert(labelled(service="payment", **some), known) for some in labels] == [
+        Entity("payment@staging"),
+        Entity("payment@prod"),
+        Entity(doubts=(doubt,)),
+    ]
+    cart = labelled(service="cart", namespace="shop", environment="prod", cluster="us")
+    assert map_alert(cart, known) == Entity("shop/cart@prod@us")
