@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,6 +79,12 @@ class Calls:
         as_caller = pd.Series(self.ends["caller_kind"].to_numpy(), self.ends["source"])
         rank = pd.concat([as_callee, as_caller]).map(_RANK).groupby(level=0).min()
         return [_KINDS[rank.get(node, _RANK["service"])] for node in ids]
+
+
+def best_kinds(names: Sequence[str], kinds: Sequence[str]) -> dict[str, str]:
+    """Return for each name, of which ``kinds`` are seen, the kind that says most."""
+    ranks = pd.Series(kinds, dtype="object").map(_RANK).groupby(np.array(names, dtype=object)).min()
+    return {str(name): _KINDS[rank] for name, rank in ranks.items()}
 
 
 def _coded(column: pa.ChunkedArray, missing: str) -> tuple[np.ndarray, np.ndarray]:

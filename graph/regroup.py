@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .calls import best_kinds
 from .rollup import SCHEMAS, Rollups, merge
 
 if TYPE_CHECKING:
@@ -24,9 +25,16 @@ SIDECAR = "sidecar"
 def grouped(graph: DependencyGraph, groups: Mapping[str, str]) -> DependencyGraph:
     """Return the graph with each node named as its group; nodes without one stay as they are.
 
-    Calls within a group are an edge of the group to itself, so that nothing is lost.
+    Calls within a group are an edge of the group to itself, so that nothing is lost. A group of one kind is of that
+    kind; of several, the first of service, database, cache, messaging, external, entry: who has a service is one.
     """
-    return replace(graph, rollups=_renamed(graph.rollups, groups), told=_renamed(graph.told, groups))
+    ends = graph.calls.ends
+    nodes = sorted({*ends["source"], *ends["target"], *graph.rollups.instances["service"].drop_null().to_pylist()})
+    # A node that is named as a group is in it.
+    members = [groups.get(node, node) for node in nodes]
+    kinds = best_kinds(members, graph.calls.node_kinds(nodes))
+    kinds = {group: kinds[group] for group in set(groups.values()) & kinds.keys()}
+    return replace(graph, rollups=_renamed(graph.rollups, groups, kinds), told=_renamed(graph.told, groups, kinds))
 
 
 def by_namespace(graph: DependencyGraph) -> DependencyGraph:
@@ -88,18 +96,20 @@ def without_sidecars(graph: DependencyGraph) -> DependencyGraph:
     )
 
 
-def _renamed(rollups: Rollups, groups: Mapping[str, str]) -> Rollups:
+def _renamed(rollups: Rollups, groups: Mapping[str, str], kinds: Mapping[str, str]) -> Rollups:
     tables = {}
     for table_name in SCHEMAS:
         table = getattr(rollups, table_name)
         for column, kind in _NAMES.items():
             if column not in table.column_names:
                 continue
-            given = table.column(column).to_pylist()
-            table = _with(table, column, [groups.get(name, name) for name in given])
+            names = [groups.get(name, name) for name in table.column(column).to_pylist()]
+            table = _with(table, column, names)
             if kind is not None:
-                kinds = table.column(kind).to_pylist()
-                table = _with(table, kind, ["service" if n in groups else k for n, k in zip(given, kinds, strict=True)])
+                known = table.column(kind).to_pylist()
+                # Callers that are outside are external in rollups.
+                found = [kinds.get(name, own) for name, own in zip(names, known, strict=True)]
+                table = _with(table, kind, ["external" if one == "entry" else one for one in found])
         tables[table_name] = table
     return merge([Rollups(**tables)])
 

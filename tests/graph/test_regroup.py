@@ -50,6 +50,34 @@ def test_any_grouping_keeps_calls_and_spans() -> None:
     assert pairs(team) == [("red", "blue", 4), ("red", "red", 5)]
 
 
+def test_group_of_one_kind_keeps_it_and_one_of_several_is_what_says_most() -> None:
+    edges = [
+        *(edge("cart", "db-1", 5, callee_kind="database"), edge("pay", "db-2", 4, callee_kind="database")),
+        *(edge("pay", "redis", 3, callee_kind="cache"), edge("pay", "bank", 2, callee_kind="external")),
+        *(edge("cart", "orders", 7, callee_kind="messaging"), edge("external", "cart", 9), edge("lone", "audit-db", 1)),
+        edge("orders", "mail", 6, caller_kind="messaging"),
+    ]
+    groups = {"db-1": "data", "db-2": "data", "redis": "rest", "bank": "rest", "orders": "topics"}
+    made = graph(*edges).grouped(groups | {"mail": "mailing", "audit-db": "lone"})
+    assert dict(zip(made.nodes["id"], made.nodes["kind"], strict=True)) == {
+        "cart": "service", "data": "database", "external": "entry", "lone": "service", "mailing": "service",
+        "pay": "service", "rest": "cache", "topics": "messaging",
+    }  # fmt: skip
+    assert sorted(made.edges[["source", "target", "kind", "count"]].itertuples(index=False, name=None)) == [
+        ("cart", "data", "database", 5), ("cart", "topics", "messaging", 7), ("external", "cart", "entry", 9),
+        ("lone", "lone", "service", 1), ("pay", "data", "database", 4), ("pay", "rest", "cache", 5),
+        ("topics", "mailing", "service", 6),
+    ]  # fmt: skip
+
+
+def test_group_that_only_metrics_tell_of_and_one_of_outsiders_keep_their_kinds() -> None:
+    told = rollups(edge("cart", "db-2", 3, callee_kind="database", client_count=0, server_count=0))
+    made = graph(edge("external", "cart", 9)).with_metrics(told).grouped({"db-2": "data", "external": "users"})
+    assert dict(zip(made.nodes["id"], made.nodes["kind"], strict=True)) == {
+        "cart": "service", "data": "database", "users": "entry",
+    }  # fmt: skip
+
+
 PODS = {
     "web": ["web-1", "web-2"], "web-envoy": ["web-1", "web-2"], "cart": ["cart-1"], "istio-proxy": ["cart-1"],
     "edge-proxy": ["edge-1"], "shared-sidecar": ["web-1", "cart-1"], "proxysql": ["cart-1"],
