@@ -55,8 +55,10 @@ def evaluate(
 
     if by not in ("system", "fault-type"):
         raise typer.BadParameter(f"expected system or fault-type, not {by!r}", param_hint="--by")
-    if report is not None and not report.parent.is_dir():
-        raise typer.BadParameter(f"no such folder: {report.parent}", param_hint="--report")
+    # Ranking takes minutes to hours, so what cannot be written is told before.
+    for option, path in (("--predictions", predictions), ("--report", report)):
+        if path is not None and not path.parent.is_dir():
+            raise typer.BadParameter(f"no such folder: {path.parent}", param_hint=option)
     try:
         changes = [derive.without(modality) for modality in without or ()]
         changes += [derive.drop_spans(drop_spans, draw)] if drop_spans else []

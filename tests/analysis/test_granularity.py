@@ -129,5 +129,6 @@ def test_command_prints_the_sweep_and_writes_the_page(cases: Path, tmp_path: Pat
     assert "Under worse conditions" in page.read_text(encoding="utf-8")
     table = CliRunner().invoke(app, command).stdout
     assert "without metrics" in table
-    refused = CliRunner().invoke(app, ["evaluate", str(cases), "--report", str(tmp_path / "no" / "page.html")])
+    for option in ("--report", "--predictions"):
+        refused = CliRunner().invoke(app, ["evaluate", str(cases), option, str(tmp_path / "no" / "page.html")])
     assert refused.exit_code == 2
