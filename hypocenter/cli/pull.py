@@ -153,7 +153,7 @@ _NOT_SETTINGS = ("store", "since", "until", "query", "service", "output")
 
 
 def _pull(kind: str, given: dict[str, Any]) -> None:
-    """Pull a window into the store, print what came, and exit with 1 when some of it was lost."""
+    """Pull a window into the store, and print what came and, as ``ingest`` does, what of it was dropped and why."""
     from ..tracer.pull import fetcher
     from ..tracer.pull.settings import Settings
     from ..tracer.pull.stored import store_new

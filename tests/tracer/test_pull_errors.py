@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from answering import Answer, serving
+from typer.testing import CliRunner
 
+from hypocenter.cli.main import app
 from hypocenter.errors import Overloaded, SourceError
 from hypocenter.tracer.batch import Batch, Tally, concat
 from hypocenter.tracer.otlp.batches import evened
@@ -227,6 +229,16 @@ def test_traces_within_one_second_beyond_the_limit_are_counted() -> None:
         batch = concat(tempo.fetch(url, WINDOW, limit=10))
     assert len(batch.table("spans")) == 10
     assert batch.tally.dropped == {"traces beyond the limit": 1}
+
+
+def test_what_was_dropped_is_printed_and_is_no_error_as_for_files(tmp_path: Path) -> None:
+    window = "--since", str(T), "--until", str(T + 60)
+    with serving(tempo_of({f"{n:032x}": n for n in range(1, 4)}, {f"{2:032x}"})) as url:
+        done = CliRunner().invoke(app, ["pull", "tempo", url, "--store", str(tmp_path / "store"), *window])
+    assert (done.exit_code, done.stdout.splitlines()) == (
+        0,
+        [f"{url}: 2 spans", "  dropped 1: trace gone since the search"],
+    )
 
 
 def test_zipkin_is_asked_in_halves_until_each_answer_is_whole() -> None:
