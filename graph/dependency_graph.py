@@ -279,6 +279,12 @@ class DependencyGraph:
 
         return to_mermaid(self)
 
+    def to_grafana(self) -> list[dict[str, Any]]:
+        """Return the data frames of Grafana's node graph panel (see `hypocenter.graph.grafana.to_grafana`)."""
+        from .grafana import to_grafana
+
+        return to_grafana(self)
+
     def figure(self, **options: Any) -> go.Figure:
         """Return the service map as a plotly figure; the options are those of `hypocenter.figures.service_map`."""
         from hypocenter.figures import service_map

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import json
+import itertools
 import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -16,8 +16,8 @@ from ..tracer.window import to_rfc3339
 if TYPE_CHECKING:
     from .dependency_graph import DependencyGraph
 
-# What XML 1.0 cannot hold, not even escaped.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 cannot hold, not even escaped, and the carriage return, which its readers make a line feed.
+_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DOT_SHAPES = {"database": "cylinder", "cache": "cylinder", "messaging": "cds", "external": "box", "entry": "point"}
 _MERMAID_SHAPES = {"database": "[({})]", "cache": "[({})]", "messaging": ">{}]", "external": "[{}]", "entry": "(({}))"}
 
@@ -69,11 +69,30 @@ def to_node_link(graph: DependencyGraph) -> dict[str, Any]:
     return result
 
 
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def _clean_names(names: Iterable[str]) -> dict[str, str]:
+    """Return what each name is written as; of several that would be written alike, the later ones have a number."""
+    ordered = sorted(names)
+    written = {name: name for name in ordered if _clean(name) == name}
+    taken = set(written)
+    for name in (name for name in ordered if name not in written):
+        numbered = (f"{_clean(name)} ({number})" for number in itertools.count(2))
+        written[name] = next(free for free in itertools.chain([_clean(name)], numbered) if free not in taken)
+        taken.add(written[name])
+    return written
+
+
 def to_graphml(graph: DependencyGraph) -> str:
-    """Return GraphML; characters that XML forbids become U+FFFD."""
+    """Return GraphML; characters that XML forbids become U+FFFD, and names stay apart."""
     calls = to_networkx(graph)
-    clean = nx.relabel_nodes(calls, {name: _NOT_XML.sub("\ufffd", name) for name in calls})
-    return "\n".join(nx.generate_graphml(clean, named_key_ids=True)) + "\n"
+    for *_, known in (*calls.nodes(data=True), *calls.edges(data=True)):
+        known |= {key: _clean(value) for key, value in known.items() if isinstance(value, str)}
+    written = nx.relabel_nodes(calls, _clean_names(calls))
+    # By line, as networkx gives it too, a name would lose characters that Python takes for ends of lines.
+    return f"{nx.GraphMLWriter(graph=written, named_key_ids=True)}\n"
 
 
 def _dot_quoted(text: str) -> str:
@@ -83,15 +102,25 @@ def _dot_quoted(text: str) -> str:
 def to_dot(graph: DependencyGraph) -> str:
     """Return the graph in Graphviz' language, pen width by traffic, label by rate and errors."""
     lines = ["digraph dependencies {", "  rankdir=LR;", "  node [shape=ellipse];"]
+    name = _clean_names(graph.nodes["id"])
     for node in records(graph.nodes):
         shape = _DOT_SHAPES.get(node["kind"])
-        lines.append(f"  {_dot_quoted(node['id'])}{f' [shape={shape}]' if shape else ''};")
+        lines.append(f"  {_dot_quoted(name[node['id']])}{f' [shape={shape}]' if shape else ''};")
     for edge in records(graph.edges):
         width = 1 + math.log10(1 + (edge["count"] or 0)) / 2
         label = _dot_quoted(edge_label(edge))
-        ends = f"{_dot_quoted(edge['source'])} -> {_dot_quoted(edge['target'])}"
+        ends = f"{_dot_quoted(name[edge['source']])} -> {_dot_quoted(name[edge['target']])}"
         lines.append(f"  {ends} [label={label}, penwidth={width:.1f}];")
     return "\n".join([*lines, "}", ""])
+
+
+def _mermaid_quoted(text: str) -> str:
+    """Return a label that says the text: what may mean something to Mermaid, HTML or Markdown is an entity code."""
+    plain = "".join(
+        c if c.isalnum() or c in " -_./" else f"#{ord(c)};" if c.isprintable() else " " if c in "\t\n" else "\ufffd"
+        for c in text
+    )
+    return f'"{plain or " "}"'
 
 
 def to_mermaid(graph: DependencyGraph) -> str:
@@ -99,15 +128,12 @@ def to_mermaid(graph: DependencyGraph) -> str:
     number = {node: f"n{i}" for i, node in enumerate(graph.nodes["id"])}
     lines = ["flowchart LR"]
     for node in records(graph.nodes):
-        # Mermaid takes HTML entities in quoted labels, written with # in place of &.
-        text = html.escape(node["id"]).replace("#", "#35;").replace("&", "#").replace("\n", " ")
-        lines.append(
-            f"  {number[node['id']]}{_MERMAID_SHAPES.get(node['kind'], '({})').format(chr(34) + text + chr(34))}"
-        )
-    lines += [
-        f'  {number[edge["source"]]} -->|"{edge_label(edge)}"| {number[edge["target"]]}'
-        for edge in records(graph.edges)
-    ]
+        shape = _MERMAID_SHAPES.get(node["kind"], "({})")
+        lines.append(f"  {number[node['id']]}{shape.format(_mermaid_quoted(node['id']))}")
+    for edge in records(graph.edges):
+        label = edge_label(edge)
+        told = f'|"{label}"|' if label else ""
+        lines.append(f"  {number[edge['source']]} -->{told} {number[edge['target']]}")
     return "\n".join([*lines, ""])
 
 
@@ -116,32 +142,5 @@ def edge_label(edge: dict[str, Any]) -> str:
     if edge["rate_per_s"] is None:
         return "" if edge["count"] is None else f"{edge['count']:,} calls"
     errors = f", {edge['error_ratio']:.1%} errors" if edge["error_ratio"] else ""
-    return f"{edge['rate_per_s']:.3g}/s{errors}"
-
-
-def to_grafana(graph: DependencyGraph) -> dict[str, list[dict[str, Any]]]:
-    """Return the two frames of Grafana's node graph panel: ``nodes`` and ``edges`` with its field names."""
-    nodes = [
-        {
-            "id": node["id"],
-            "title": node["id"],
-            "subtitle": node["namespace"] or node["kind"],
-            "mainstat": node["server_p95_s"],
-            "secondarystat": node["rate_per_s"],
-            "arc__errors": node["error_ratio"],
-            "arc__success": None if node["error_ratio"] is None else 1 - node["error_ratio"],
-        }
-        for node in records(graph.nodes)
-    ]
-    edges = [
-        {
-            "id": json.dumps([edge["source"], edge["target"]]),
-            "source": edge["source"],
-            "target": edge["target"],
-            "mainstat": edge["rate_per_s"],
-            "secondarystat": edge["client_p95_s"],
-            "detail__errors": edge["errors"],
-        }
-        for edge in records(graph.edges)
-    ]
-    return {"nodes": nodes, "edges": edges}
+    rate = edge["rate_per_s"]
+    return f"{rate:,.0f}/s{errors}" if rate >= 100 else f"{rate:.3g}/s{errors}"

@@ -25,7 +25,7 @@ def graph(
     since: Since = None,
     until: Until = None,
     output: Annotated[
-        Literal["text", "json", "graphml", "dot", "mermaid", "openmetrics"],
+        Literal["text", "json", "graphml", "dot", "mermaid", "grafana", "openmetrics"],
         typer.Option("--output", "-o", help="For people, programs or other tools."),
     ] = "text",
     page: Annotated[Path | None, typer.Option("--html", help="Write the service map to this file.")] = None,

@@ -21,8 +21,9 @@ _SHOWN_DURATIONS = (("client", "p50"), ("client", "p95"), ("server", "p50"), ("s
 
 def show(graph: DependencyGraph, output: str) -> str:
     """Return the edges of a graph as a table, or in the format of another tool."""
-    if output == "json":
-        return json.dumps(graph.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if output in ("json", "grafana"):
+        told = graph.to_json() if output == "json" else graph.to_grafana()
+        return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if output == "text":
         return _edges(graph)
     if output == "openmetrics":
@@ -79,6 +80,7 @@ def tables_of(
         found["depends on it"] = graph.upstream(impact)
         found["it depends on"] = graph.downstream(impact)
         found["entry points affected"] = graph.entry_points_affected(impact)
+        found["cut services"] = graph.cut_services()
         found["criticality of all"] = graph.criticality()
     if ways is not None and store is not None:
         from ..graph.ways import ways as ways_to

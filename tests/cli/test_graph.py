@@ -135,6 +135,14 @@ def test_graphml_dot_and_mermaid_are_those_formats(store: Path) -> None:
     assert run(graph, "--store", store, "-o", "mermaid").stdout.startswith("flowchart LR\n")
 
 
+def test_grafana_gets_the_frames_of_its_node_graph(store: Path) -> None:
+    nodes, edges = json.loads(run(graph, "--store", store, "-o", "grafana").stdout)
+    assert [frame["schema"]["name"] for frame in (nodes, edges)] == ["nodes", "edges"]
+    assert (nodes["data"]["values"][0], edges["data"]["values"][2]) == (
+        ["cart", "db", "external", "web"], ["db", "web", "cart"],
+    )  # fmt: skip
+
+
 def test_openmetrics_counts_the_calls_by_minute(store: Path) -> None:
     lines = run(graph, "--store", store, "-o", "openmetrics").stdout.splitlines()
     ends = 'traces_service_graph_request_total{client="web",server="cart",connection_type=""}'
@@ -236,12 +244,22 @@ def test_tables_beside_the_edges(store: Path) -> None:
         run(graph, "--store", store, "--operations", "--instances", "--impact", "db", "-o", "json").stdout
     )
     assert sorted(found) == [
-        *("criticality_of_all", "depends_on_it", "entry_points_affected", "instances", "it_depends_on", "operations"),
+        *("criticality_of_all", "cut_services", "depends_on_it", "entry_points_affected", "instances"),
+        *("it_depends_on", "operations"),
     ]
     assert sum(row["critical_share"] for row in found["operations"]) == pytest.approx(1)
     assert [row["id"] for row in found["depends_on_it"]] == ["cart", "external", "web"]
+    assert found["cut_services"] == [
+        {"id": "web", "kind": "service", "cuts_off": 2, "calls": 240},
+        {"id": "cart", "kind": "service", "cuts_off": 1, "calls": 120},
+    ]
     text = run(graph, "--store", store, "--impact", "db").stdout
     assert "entry points affected" in text
+    lines = text.splitlines()
+    at = lines.index("cut services")
+    assert [line.split() for line in lines[at + 1 : at + 4]] == [
+        ["id", "kind", "cuts", "off", "calls"], ["web", "service", "2", "240"], ["cart", "service", "1", "120"],
+    ]  # fmt: skip
     assert "100.00%" in text
 
 

@@ -55,13 +55,24 @@ def browser(program: Callable[..., str]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def axe(program: Callable[..., str]) -> str:
-    """Return the script of axe-core, installed once by its lock file, outside the tree."""
-    npm, source = program("npm"), Path(__file__).with_name("accessibility")
+    """Return the script of axe-core."""
+    return (installed(program("npm"), "accessibility") / "axe-core/axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def mermaid(program: Callable[..., str]) -> str:
+    """Return the script of Mermaid."""
+    return (installed(program("npm"), "mermaid") / "mermaid/dist/mermaid.min.js").read_text(encoding="utf-8")
+
+
+def installed(npm: str, name: str) -> Path:
+    """Return ``node_modules`` of a folder beside this file, installed once by its lock file, outside the tree."""
+    source = Path(__file__).with_name(name)
     key = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hypocenter"
-    folder = cache / f"accessibility-{key}"
+    folder = cache / f"{name}-{key}"
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "accessibility.lock").open("w") as lock:
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             making = folder.with_suffix(".new")
@@ -69,4 +80,4 @@ def axe(program: Callable[..., str]) -> str:
             shutil.copytree(source, making)
             subprocess.run([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=making, check=True)
             making.rename(folder)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
+    return folder / "node_modules"
