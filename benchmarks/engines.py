@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -106,7 +107,8 @@ def _on_spark(url: str, inputs: _Inputs, memory: str, is_hand_written: bool, fig
         session_s = time.perf_counter() - clock
         first = _timed(lambda: roll_up(engine, inputs.few))
         figures["start-up"] |= {"session seconds": session_s, "first run": first, "cpu seconds": _cpu_s() - cpu}
-        figures["Spark"] = inputs.compared(engine) | _peaks_mb()
+        begun = _executors()
+        figures["Spark"] = inputs.compared(engine) | _peaks_mb() | {"executors lost": len(begun - _executors())}
         if is_hand_written:
             hand_written(engine.session, inputs.few)
             figures["hand-written"] = inputs.alone(lambda: hand_written(engine.session, inputs.store))
@@ -196,16 +198,26 @@ def _cpu_s() -> float:
     return total
 
 
+def _executors() -> set[int]:
+    return {process.pid for process, kind in _of_executors() if kind == 0}
+
+
 def _peaks_mb() -> dict[str, int]:
     """Return the largest memory so far of a process of each kind that makes an executor."""
     found = {"peak MB, JVM of an executor": 0, "peak MB, its Python": 0}
-    for process in psutil.Process().children(recursive=True):
-        try:
-            words = process.cmdline()
-            kind = 0 if any("ExecutorBackend" in word for word in words) else 1 if "pyspark.daemon" in words else None
-            if kind is not None:
-                name = list(found)[kind]
-                found[name] = max(found[name], peak_rss_bytes(process.pid) // 10**6)
-        except (psutil.NoSuchProcess, OSError, StopIteration):
-            continue
+    for process, kind in _of_executors():
+        name = list(found)[kind]
+        with suppress(OSError, StopIteration):  # ended meanwhile
+            found[name] = max(found[name], peak_rss_bytes(process.pid) // 10**6)
     return found
+
+
+def _of_executors() -> Iterator[tuple[psutil.Process, int]]:
+    """Yield the processes that make executors, each JVM with 0 and its Python with 1."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            words = process.cmdline()
+            if any("ExecutorBackend" in word for word in words):
+                yield process, 0
+            elif "pyspark.daemon" in words:
+                yield process, 1

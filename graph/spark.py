@@ -26,11 +26,12 @@ from .ids import OpaqueIds
 from .queries import query
 from .rollup import Rollups, empty, merge
 from .rules import Rules
-from .spark_links import OPAQUE, Plan, Survey, Wanted, survey, together
+from .spark_links import BUCKET_NS, OPAQUE, Plan, Survey, Wanted, survey, together
 
 # A task reads at most about this much and links at most about as many spans, less where that leaves cores without work.
+# Every partition may hold a row of each edge and step, and these are shuffled and added up: few large ones are better.
 _TASK_BYTES = 32 * 1024 * 1024
-_PARTITION_SPANS, _FEWEST_SPANS = 400_000, 50_000
+_PARTITION_SPANS, _FEWEST_SPANS = 1_500_000, 50_000
 _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Small tables: a task each for thousands of empty partitions would be most of the time.
@@ -110,7 +111,7 @@ class Spark:
             files.flatMap(lambda group: shared.value.blocks(group))
             .groupByKey(plan.partitions)
             .flatMap(lambda one: [OPAQUE] if one[0] == OPAQUE[0] else shared.value.roll_up(one[1], sent.value))
-            .groupByKey(min(plan.partitions, context.defaultParallelism))
+            .groupByKey(_tasks_to_add_up(plan, context.defaultParallelism))
             .mapValues(_added)
             .collect()
         )
@@ -147,6 +148,13 @@ def _groups(paths: Sequence[str], cores: int) -> list[list[str]]:
         sizes = np.array([info.size or 0 for info in filesystem.get_file_info(files)], np.int64)
     number = (np.cumsum(sizes) - sizes) // min(_TASK_BYTES, sizes.sum() // cores + 1)
     return [[paths[at] for at in np.flatnonzero(number == one).tolist()] for one in np.unique(number)]
+
+
+def _tasks_to_add_up(plan: Plan, cores: int) -> int:
+    """Return a task for each bucket of time, if these are known: an executor holds three times what a task returns."""
+    window = plan.wanted.window
+    buckets = plan.partitions if window is None else -(-window.duration_ns // BUCKET_NS) + 1
+    return max(min(plan.partitions, cores), buckets)
 
 
 def _added(parts: Iterable[Any]) -> Rollups | None:

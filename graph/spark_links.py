@@ -25,7 +25,7 @@ from .slices import SLICE_SPANS
 
 Ints = np.ndarray
 # What rollups are added up by: few enough for one task each.
-_BUCKET_NS = 30 * STEP_NS
+BUCKET_NS = 30 * STEP_NS
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 # The one block of a task that met ids which are not hex of one length.
 OPAQUE = (-1, b"")
@@ -139,8 +139,8 @@ def _mixed(traces: pa.Array | pa.ChunkedArray) -> Ints:
 
 def _by_bucket(rollups: Rollups) -> Iterator[tuple[int, Rollups]]:
     times = np.concatenate([getattr(rollups, name).column("time_ns").to_numpy() for name in SCHEMAS])
-    for bucket in np.unique(times // _BUCKET_NS).tolist():
-        window = Window(bucket * _BUCKET_NS, (bucket + 1) * _BUCKET_NS)
+    for bucket in np.unique(times // BUCKET_NS).tolist():
+        window = Window(bucket * BUCKET_NS, (bucket + 1) * BUCKET_NS)
         yield bucket, Rollups(**{name: cut(getattr(rollups, name), window) for name in SCHEMAS})
 
 
