@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -30,7 +30,7 @@ def evaluate(
     alert_offset: Annotated[float, typer.Option(help="Seconds by which the alert is late (or early, below 0).")] = 0.0,
     predictions: Annotated[Path | None, typer.Option(help="Write a JSON line per case and ranker here.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the leaderboard as one HTML file here.")] = None,
-    by: Annotated[str, typer.Option(help="A row per system or per fault-type.")] = "system",
+    by: Annotated[Literal["system", "fault-type"], typer.Option(help="What has a row of its own.")] = "system",
     quiet: Annotated[
         bool, typer.Option("--quiet-windows", help="Add false alarms: in baselines, and before faults that have none.")
     ] = False,
@@ -44,7 +44,9 @@ def evaluate(
     ] = None,
     sweep: Annotated[
         bool,
-        typer.Option(help="Also: alert times wrong by up to 300 s, spans, modalities and the origin's own missing."),
+        typer.Option(
+            "--sweep", help="Also: alert times wrong by up to 300 s, spans, modalities and the origin's own missing."
+        ),
     ] = False,
     output: Output = "text",
 ) -> None:
@@ -53,8 +55,6 @@ def evaluate(
     from ..analysis.evaluation.rename import renamed
     from ..analysis.evaluation.runner import run
 
-    if by not in ("system", "fault-type"):
-        raise typer.BadParameter(f"expected system or fault-type, not {by!r}", param_hint="--by")
     # Ranking takes minutes to hours, so what cannot be written is told before.
     for option, path in (("--predictions", predictions), ("--report", report)):
         if path is not None and not path.parent.is_dir():

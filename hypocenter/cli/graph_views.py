@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .text import aligned, milliseconds, printable
+from .text import milliseconds, printable, table, terminal_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from ..tracer.store import Store
 
 _MOST_ROWS = 30
+_DURATIONS = ("p50_s", "p95_s")
 _SHOWN_DURATIONS = (("client", "p50"), ("client", "p95"), ("server", "p50"), ("server", "p95"), ("gap", "p50"))
+# What a narrow terminal does without, the least missed first.
+_SPARE = ("gap p50", "client p50", "server p50", "per request", "again", "calls/s", "kind")
+_SPARE_OF_TABLES = (
+    *("environment", "namespace", "adjusted count", "rate per s", "instance", "exclusive p50", "critical s", "errors"),
+    *("node", "exclusive p95", "p50", "server p50", "kind", "spans", "pod"),
+)
 
 
 def show(graph: DependencyGraph, output: str) -> str:
@@ -36,29 +43,30 @@ def show(graph: DependencyGraph, output: str) -> str:
 def _edges(graph: DependencyGraph) -> str:
     edges = graph.edges
     counts = zip(edges["count"], edges["adjusted_count"], strict=True)
-    columns = [
-        ("caller", [printable(name) for name in edges["source"]]),
-        ("callee", [printable(name) for name in edges["target"]]),
-        ("kind", list(edges["kind"])),
-        ("calls", ["-" if math.isnan(stand_for) else f"{count:,}" for count, stand_for in counts]),
-        ("calls/s", ["-" if math.isnan(rate) else f"{rate:.3g}" for rate in edges["rate_per_s"]]),
-        ("errors", ["-" if math.isnan(r) else f"{r:.2%}" if r else "0" for r in edges["error_ratio"]]),
-        *_attempts(edges),
-        *((f"{side} {q}", [milliseconds(v) for v in edges[f"{side}_{q}_s"]]) for side, q in _SHOWN_DURATIONS),
-    ]
-    rows = list(zip(*(values for _, values in columns), strict=True))
-    lines = aligned([[name for name, _ in columns], *rows], left=3) if rows else []
+    columns = {
+        "caller": [printable(name) for name in edges["source"]],
+        "callee": [printable(name) for name in edges["target"]],
+        "kind": list(edges["kind"]),
+        "calls": ["-" if math.isnan(stand_for) else f"{count:,}" for count, stand_for in counts],
+        "calls/s": ["-" if math.isnan(rate) else f"{rate:.3g}" for rate in edges["rate_per_s"]],
+        "errors": ["-" if math.isnan(r) else f"{r:.2%}" if r else "0" for r in edges["error_ratio"]],
+        **_attempts(edges),
+        **{f"{side} {q}": [milliseconds(v) for v in edges[f"{side}_{q}_s"]] for side, q in _SHOWN_DURATIONS},
+    }
+    lines = table(columns, left=3, spare=_SPARE, width=terminal_width()) if len(edges) else []
     return "\n".join([*lines, *([""] if lines else []), f"coverage: {graph.coverage}", ""])
 
 
-def _attempts(edges: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def _attempts(edges: pd.DataFrame) -> dict[str, list[str]]:
     """Return the columns of how often a request calls, and calls again, where some request does."""
     per_request = edges["calls_per_request"]
-    found = [("per request", ["-" if math.isnan(n) else f"{n:.3g}" for n in per_request])]
+    if not (per_request > 1).any():
+        return {}
+    found = {"per request": ["-" if math.isnan(n) else f"{n:.3g}" for n in per_request]}
     again = edges["retries"].fillna(0) + edges["hedges"].fillna(0)
     if again.any():
-        found.append(("again", [f"{n:,}" if n else "-" for n in again]))
-    return found if (per_request > 1).any() else []
+        found["again"] = [f"{n:,}" if n else "-" for n in again]
+    return found
 
 
 def tables_of(
@@ -96,20 +104,28 @@ def show_tables(tables: dict[str, pd.DataFrame], output: str) -> str:
     if output == "json":
         told = {title.replace(" ", "_"): records(table) for title, table in tables.items()}
         return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return "\n\n".join(f"{title}\n{_text(table)}" for title, table in tables.items()) + "\n"
+    return "\n\n".join(f"{title}\n{_text(frame)}" for title, frame in tables.items()) + "\n"
 
 
-def _text(table: pd.DataFrame) -> str:
+def _text(frame: pd.DataFrame) -> str:
     from ..graph.export import records
 
-    shown = table.dropna(axis=1, how="all").head(_MOST_ROWS)
-    rows = [[_cell(name, value) for name, value in row.items()] for row in records(shown)]
+    rows = records(frame.dropna(axis=1, how="all").head(_MOST_ROWS))
     if not rows:
         return "  none"
-    texts = sum(isinstance(value, str) for value in records(shown)[0].values())
-    lines = aligned([[name.replace("_", " ") for name in shown.columns], *rows], left=texts)
-    more = [f"and {len(table) - len(shown):,} more"] if len(table) > len(shown) else []
+    columns = {_heading(name): [_cell(name, row[name]) for row in rows] for name in rows[0]}
+    if columns.get("adjusted count") == columns.get("count"):
+        columns.pop("adjusted count", None)
+    texts = sum(isinstance(value, str) for value in rows[0].values())
+    width = terminal_width()
+    lines = table(columns, left=texts, spare=_SPARE_OF_TABLES, width=width and width - 2)
+    more = [f"and {len(frame) - len(rows):,} more"] if len(frame) > len(rows) else []
     return "\n".join(f"  {line}" for line in [*lines, *more])
+
+
+def _heading(name: str) -> str:
+    # Cells of durations have their unit.
+    return (name.removesuffix("_s") if name.endswith(_DURATIONS) else name).replace("_", " ")
 
 
 def _cell(name: str, value: Any) -> str:
@@ -117,7 +133,7 @@ def _cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, str):
         return printable(value)
-    if name.endswith(("p50_s", "p95_s")):
+    if name.endswith(_DURATIONS):
         return milliseconds(value)
     if name.endswith(("share", "ratio")):
         return f"{value:.2%}"

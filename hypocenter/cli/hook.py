@@ -51,7 +51,7 @@ def serve(
     run(built)
 
 
-@hook.command()
+@hook.command(short_help="Send dead letters again, the oldest first.")
 def replay(
     config: ConfigFile = None,
     forward: Annotated[list[str] | None, typer.Option(help="The receiver, where no file names it.")] = None,

@@ -34,7 +34,7 @@ _Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait for one a
 _Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Traces of one answer; longer windows are halved.")]
 
 
-@pull.command()
+@pull.command(short_help="Series of a Prometheus, Mimir, Thanos or VictoriaMetrics.")
 def prometheus(
     url: _Url,
     store: _Store,
@@ -129,7 +129,7 @@ def zipkin(
     _pull("zipkin", locals())
 
 
-@pull.command()
+@pull.command(short_help="Alerts of an Alertmanager, as events.")
 def alertmanager(
     url: _Url,
     store: _Store,

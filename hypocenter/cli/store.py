@@ -11,6 +11,7 @@ import typer
 
 from .answers import Output
 from .places import HELP
+from .text import aligned
 
 store = typer.Typer(name="store", no_args_is_help=True, help="Show a store, check it, compact it, prune it.")
 
@@ -18,7 +19,7 @@ _Folder = Annotated[Path, typer.Argument(metavar="STORE", help="The store's fold
 _Place = Annotated[str, typer.Argument(metavar="STORE", help=HELP)]
 
 
-@store.command()
+@store.command(short_help="Print how much of each signal it holds, and of when.")
 def info(place: _Place, output: Output = "text") -> None:
     """Print segments, rows, bytes and the window of event time of each signal; only footers are read."""
     from ..tracer.schema import SIGNALS
@@ -44,7 +45,7 @@ def info(place: _Place, output: Output = "text") -> None:
     _tell(opened.problems)
 
 
-@store.command()
+@store.command(short_help="Read everything and name what is damaged.")
 def check(place: _Place, output: Output = "text") -> None:
     """Read every page of every segment and name what is damaged; exits with 1 when something is."""
     from ..tracer.store.check import check as check_store
@@ -58,7 +59,7 @@ def check(place: _Place, output: Output = "text") -> None:
         raise typer.Exit(1)
 
 
-@store.command()
+@store.command(short_help="Merge the small segments of past hours.")
 def compact(place: _Place, output: Output = "text") -> None:
     """Merge the small segments of past hours into larger ones; safe while others write and read."""
     from dataclasses import asdict
@@ -73,7 +74,7 @@ def compact(place: _Place, output: Output = "text") -> None:
     _tell(opened.problems)
 
 
-@store.command()
+@store.command(short_help="Copy the hours that are over to object storage.")
 def copy(
     folder: _Folder,
     to: Annotated[
@@ -96,7 +97,7 @@ def copy(
     _tell(opened.problems)
 
 
-@store.command()
+@store.command(short_help="Remove what is old, or what is over a size.")
 def prune(
     folder: _Folder,
     before: Annotated[str | None, typer.Option(help="RFC 3339, epoch, or relative: -7d keeps a week.")] = None,
@@ -132,18 +133,12 @@ def _print(facts: Mapping[str, Any], output: str) -> None:
 
 
 def _print_signals(found: Mapping[str, Mapping[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("signal", box=None)
-    for heading in ("segments", "rows", "bytes"):
-        table.add_column(heading, justify="right")
-    for heading in ("since", "until"):
-        table.add_column(heading)
+    rows = [["signal", "segments", "rows", "bytes", "since", "until"]]
     for signal, facts in found.items():
         counts = [f"{facts[name]:,}" for name in ("segments", "rows", "size_bytes")]
-        table.add_row(signal, *counts, facts["since"] or "-", facts["until"] or "-")
-    Console().print(table)
+        # To the second; `-o json` has the nanoseconds.
+        rows.append([signal, *counts, *(f"{facts[end][:19]}Z" if facts[end] else "-" for end in ("since", "until"))])
+    typer.echo("\n".join(aligned(rows, left=1)))
 
 
 def _tell(problems: list[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 
 from ..legible import shortened, visible
 
@@ -19,6 +21,29 @@ def aligned(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
         )
         for row in rows
     ]
+
+
+def table(columns: Mapping[str, Sequence[str]], *, left: int, spare: Sequence[str], width: int | None) -> list[str]:
+    """Return columns as lines below their names, the first ``left`` of them flush left.
+
+    Where lines are longer than ``width`` cells, columns are left out in the order of ``spare`` until they fit, and a
+    last line names them.
+    """
+    widths = {name: max(map(len, (name, *cells))) for name, cells in columns.items()}
+    shown, gone = list(columns), []
+    for name in (name for name in spare if name in columns):
+        if width is None or sum(widths[name] + 2 for name in shown) - 2 <= width:
+            break
+        left -= shown.index(name) < left
+        shown.remove(name)
+        gone.append(name)
+    lines = aligned([shown, *zip(*(columns[name] for name in shown), strict=True)], left=left)
+    return [*lines, *([f"left out to fit: {', '.join(gone)} (-o json has all)"] if gone else [])]
+
+
+def terminal_width() -> int | None:
+    """Return how many cells a line of standard output has, None where it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def milliseconds(value_s: float) -> str:

@@ -56,13 +56,16 @@ def _add_evidence(rows: Table, ranking: Ranking) -> None:
 
 
 def _add_runners_up(rows: Table, ranking: Ranking) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
     others = runners_up(ranking)
     first_rank = ranking.candidates.index(others[0]) + 1 if others else 1
-    lines = []
+    label = "or else" if ranking.outcome == "ranked" else "perhaps"
     for rank, candidate in enumerate(others, first_rank):
         chance = "" if candidate.probability is None else f", {percent(candidate.probability)}"
-        lines += [f"{rank}. {name_of(candidate)}{chance}", f"   {doubts(candidate)}"]
-    _add(rows, "or else" if ranking.outcome == "ranked" else "perhaps", *lines)
+        _add(rows, label if rank == first_rank else "", f"{rank}. {name_of(candidate)}{chance}")
+        rows.add_row("", Padding(Text(visible(doubts(candidate))), (0, 0, 0, 3)))
 
 
 def _add(rows: Table, label: str, *contents: str) -> None:

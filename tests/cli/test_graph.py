@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from hypocenter.cli.diff import diff
 from hypocenter.cli.doctor import doctor
 from hypocenter.cli.graph import graph
+from hypocenter.cli.text import table
 from hypocenter.errors import GraphError, SourceError
 from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SPANS
@@ -75,6 +76,23 @@ def test_text_is_a_table_by_traffic_and_the_coverage(store: Path) -> None:
         "coverage: 600 spans, 480 in calls (80.0% explained); 120 client-without-peer",
     ]
     assert done.stderr == "all that the store holds: 2023-11-14T22:13:20Z/2023-11-14T22:15:20Z\n"
+
+
+def test_columns_are_left_out_until_the_lines_fit_and_are_named() -> None:
+    columns = {"caller": ["web"], "kind": ["service"], "calls": ["1,200"], "p50": ["12.3 ms"]}
+    whole = ["caller  kind     calls      p50", "web     service  1,200  12.3 ms"]
+    assert table(columns, left=2, spare=["p50", "kind"], width=None) == whole
+    assert table(columns, left=2, spare=["p50", "kind"], width=31) == whole
+    assert table(columns, left=2, spare=["p50", "kind"], width=30) == [
+        "caller  kind     calls",
+        "web     service  1,200",
+        "left out to fit: p50 (-o json has all)",
+    ]
+    assert table(columns, left=2, spare=["p50", "kind"], width=5) == [
+        "caller  calls",
+        "web     1,200",
+        "left out to fit: p50, kind (-o json has all)",
+    ]
 
 
 def test_json_follows_its_contract(store: Path) -> None:

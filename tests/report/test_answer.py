@@ -16,8 +16,8 @@ from hypocenter.report.text import to_text
 NO_RANKING = Ranking("hypocenter", "no-origin")
 
 
-def printed(ranking: Ranking, case: Case | None = None) -> list[str]:
-    console = Console(width=160, color_system=None)
+def printed(ranking: Ranking, case: Case | None = None, width: int = 160) -> list[str]:
+    console = Console(width=width, color_system=None)
     with console.capture() as captured:
         console.print(to_text(ranking, case))
     return [line.rstrip() for line in captured.get().splitlines()]
@@ -44,6 +44,16 @@ def test_terminal_says_the_answer_then_when_and_why_then_the_rest() -> None:
         "                  the error messages of payment, the deepest span first",
         "run               kubectl rollout history deployment payment",
         "                  kubectl logs deployment/payment --since=1h --tail=200",
+    ]
+
+
+def test_what_is_said_of_a_runner_up_stays_below_its_name_in_a_narrow_terminal() -> None:
+    lines = printed(small.ranking(), small.case(), width=70)
+    first = next(number for number, line in enumerate(lines) if line.startswith("or else"))
+    assert lines[first + 1 : first + 4] == [
+        "                     calls take 400 ms longer; but latency: the gap",
+        "                     between client and server is as before",
+        "                  3. web (service), under 1%",
     ]
 
 

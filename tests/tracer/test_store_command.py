@@ -57,7 +57,16 @@ def test_info_says_what_each_signal_holds(store: Store) -> None:
         },
         "problems": [],
     }
-    assert "spans" in call("info", str(store.path)).stdout
+    lines = [line.split() for line in call("info", str(store.path)).stdout.splitlines()]
+    assert lines[0] == ["signal", "segments", "rows", "bytes", "since", "until"]
+    assert lines[3] == [
+        "points",
+        "2",
+        "2",
+        f"{size(store, 'points'):,}",
+        "2023-11-15T12:00:00Z",
+        "2023-11-15T12:00:00Z",
+    ]
 
 
 def test_compact_and_prune_print_what_they_did(store: Store) -> None:
