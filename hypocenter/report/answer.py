@@ -38,8 +38,8 @@ _LOOK_BY_KIND = {
     "external": "the status page and the latency of {entity}: it is not yours",
     "node": "conditions, pressure and neighbours on node {entity}",
 }
-# Without what a shell would obey: names come from telemetry.
-_SAFE_COMMAND = re.compile(r"kubectl [\w .,:/=@-]+")
+# Without what a shell would obey, since names come from telemetry; the one address in quotes is written by ourselves.
+_SAFE_COMMAND = re.compile(r"kubectl (?:[\w .,:/=@-]+|get --raw '/[a-z/]+\?verbose')")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _COMMANDS = {
     "pod": ("kubectl describe pod {name}", "kubectl logs {name} --previous --tail=100"),

@@ -277,8 +277,12 @@ def test_order_of_a_stateful_set_explains_why_pods_are_missing() -> None:
     ledger = manifest("StatefulSet", "ledger", spec={"replicas": 3, "serviceName": "ledger"}, status={})
     first = pod("ledger-0", app="ledger", owner=ledger, phase="Pending", conditions=[condition("Ready", False, 90)])
     told = [f for f in found(both(add(ledger), add(first))) if f.rule == "waiting in order"]
-    assert [(f.entity, f.text) for f in told] == [
-        ("ledger-0", "Pod ledger-0 2 of its 3 pods are not made: ledger-0 comes before them and is not ready")
+    assert [(f.entity, f.command, f.text) for f in told] == [
+        (
+            "ledger-0",
+            "kubectl -n shop describe pod ledger-0",
+            "Pod ledger-0 2 of its 3 pods are not made: ledger-0 comes before them and is not ready",
+        )
     ]
 
 
