@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..legible import visible
 from .places import HELP
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def serve(
     prometheus: Annotated[str | None, typer.Option(help="Asked for series, and for the rules of alerts.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of journal, incidents, reports, dead letters.")] = None,
     public_url: Annotated[str | None, typer.Option(help="How people reach the hook, for links.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check the configuration and its secrets, and end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the configuration, its secrets and its files, and end.")
+    ] = False,
 ) -> None:
     """Receive alerts of Alertmanager and Grafana and pass them on with where the failure most likely began.
 
@@ -40,10 +43,9 @@ def serve(
     flags = {"store": store, "listen": listen, "prometheus": prometheus, "state": state, "public_url": public_url}
     built = _config(config, flags, forward or [])
     if check:
-        from ..hook.sinks import create
+        from ..hook.serve import check as check_config
 
-        for sink in built.sinks:
-            create(sink)
+        check_config(built)
         typer.echo(f"{len(built.sinks)} sinks, listening on {built.listen}")
         return
     from ..hook.serve import serve as run
@@ -83,42 +85,41 @@ async def _replay(config: Config, only: str | None, dry_run: bool) -> int:
             if letter.sink in stopped or (only is not None and letter.sink != only):
                 continue
             if sink is None:
-                typer.echo(f"{letter.path.name}: no sink is named {letter.sink!r}", err=True)
+                _say(letter.path, f"no sink is named {letter.sink!r}", err=True)
                 stopped.add(letter.sink)
                 continue
             if dry_run:
-                typer.echo(f"{letter.path.name}: {letter.content['reason']}")
+                _say(letter.path, letter.content["reason"])
                 continue
             outgoing = outgoing_of(letter, sink)
             ended = await outward.attempt(sink, outgoing, letter.content["key"]) if outgoing is not None else None
             if ended is None or ended.outcome == "delivered":
                 letter.path.unlink()
-                typer.echo(f"{letter.path.name}: delivered")
+                _say(letter.path, "delivered")
             else:
-                typer.echo(f"{letter.path.name}: {ended.reason}", err=True)
+                _say(letter.path, ended.reason, err=True)
                 stopped.add(letter.sink)  # later letters must not overtake it
     finally:
         await outward.close()
     return len(stopped)
 
 
+def _say(path: Path, said: str, *, err: bool = False) -> None:
+    """Say something of a letter; a receiver may have written it."""
+    typer.echo(visible(f"{path.name}: {said}"), err=err)
+
+
 def _config(path: Path | None, flags: dict[str, Any], forward: list[str]) -> Config:
     """Return the file's configuration with the flags over it."""
-    import yaml
-
     from ..errors import SourceError
     from ..hook.config import build_config
+    from ..tracer.yaml_file import read_yaml
 
-    content: Any = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise SourceError(f"{path}: cannot be read as YAML: {error}") from error
-        if not isinstance(content, dict):
-            raise SourceError(f"{path}: expected a mapping of settings")
+    content = {} if path is None else read_yaml(path) or {}
+    if not isinstance(content, dict):
+        raise SourceError(f"{path}: expected a mapping of settings")
     given = {name: str(value) for name, value in flags.items() if value is not None}
     sinks = [{"kind": "webhook", "name": f"forward-{n}", "url": url} for n, url in enumerate(forward, 1)]
-    if sinks:
-        content = {**content, "sinks": [*content.get("sinks", []), *sinks]}
+    if sinks and isinstance(listed := content.get("sinks") or [], list):
+        content = {**content, "sinks": [*listed, *sinks]}
     return build_config({**content, **given}, str(path or "options"))

@@ -146,8 +146,9 @@ class Endpoints:
 
 
 def create_app(hook: Hook) -> Starlette:
-    """Return the ASGI application of a hook that it starts and stops."""
+    """Return the ASGI application of a hook that it starts and stops; SourceError when a secret cannot be read."""
     ends = Endpoints(hook)
+    bearer, basic = hook.config.auth.read()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -165,7 +166,7 @@ def create_app(hook: Hook) -> Starlette:
         Route("/healthz", ends.healthz),
         Route("/readyz", ends.readyz),
     ]
-    middleware = [Middleware(Authenticated, auth=hook.config.auth)]
+    middleware = [Middleware(Authenticated, bearer=bearer, basic=basic)]
     return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,9 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -22,6 +19,7 @@ from pydantic import (
 from hypocenter.errors import SourceError
 
 from ..report.links import checked
+from .credentials import Auth, Basic, Secret, Strict, Tls
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -41,10 +39,26 @@ def duration_s(value: Any) -> float:
     return sum(float(n) * _UNIT_S[u] for n, u in parts)
 
 
+def _host_and_port(value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError("expected HOST:PORT such as 127.0.0.1:9095, the port at most 65535")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _listens(value: str) -> str:
+    _host_and_port(value)
+    return value
+
+
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        # Never the value itself: webhook addresses are secrets.
+    try:
+        parts = urlsplit(value)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        # Never the value itself, nor what urllib says of it: webhook addresses are secrets.
         raise ValueError("expected an address such as https://host/path")
     return value
 
@@ -53,60 +67,7 @@ Seconds = Annotated[float, BeforeValidator(duration_s)]
 Url = Annotated[str, AfterValidator(_http_url)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Secret(_Strict):
-    """A secret's place: ``file`` or ``env``, never the secret itself."""
-
-    file: Path | None = None
-    env: str | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Secret:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("a secret is {file: PATH} or {env: NAME}, never written here")
-        return self
-
-    def read(self) -> str:
-        """Return the secret; SourceError when its place is empty."""
-        if self.env is not None:
-            found = os.environ.get(self.env, "")
-        else:
-            assert self.file is not None
-            try:
-                found = self.file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SourceError(f"{self.file}: the secret cannot be read: {error.strerror}") from error
-        if not found:
-            raise SourceError(f"{self.env or self.file}: the secret is empty")
-        return found
-
-
-class Basic(_Strict):
-    """Name and password."""
-
-    user: str
-    password: Secret
-
-
-class Auth(_Strict):
-    """What a request must carry: any one of those given."""
-
-    bearer: Secret | None = None
-    basic: Basic | None = None
-
-
-class Tls(_Strict):
-    """The server's certificate; with ``client_ca`` a client must show one that it signed (mTLS)."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-
-class Limits(_Strict):
+class Limits(Strict):
     """Bounds: of a request's body in bytes, of undelivered notifications, of a worker's memory in bytes."""
 
     body_bytes: int = Field(default=8 << 20, gt=0)
@@ -115,7 +76,7 @@ class Limits(_Strict):
     workers: int = Field(default=1, ge=1, le=16)
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """Back-off between two attempts doubles from ``first`` to ``longest``; after ``give_up`` it is a dead letter."""
 
     first: Seconds = 0.5
@@ -124,14 +85,14 @@ class Retry(_Strict):
     give_up: Seconds = 86_400.0
 
 
-class MapRule(_Strict):
+class MapRule(Strict):
     """A label of your own and what it names."""
 
     label: str
     names: Literal["service", "pod", "node"]
 
 
-class SinkConfig(_Strict):
+class SinkConfig(Strict):
     """A receiver. ``url`` may come from a secret (``url_from``), since webhook addresses often are one."""
 
     kind: Literal["webhook", "slack", "pagerduty", "alertmanager", "template"]
@@ -167,13 +128,21 @@ class SinkConfig(_Strict):
     def address(self) -> str:
         """The URL; of PagerDuty the public one unless another is given."""
         if self.url_from is not None:
-            return _http_url(self.url_from.read())
+            key = self.key("url_from")
+            try:
+                return _http_url(self.url_from.read(key))
+            except ValueError as error:
+                raise SourceError(f"{key}: the secret is no address: {error}") from None
         return self.url or "https://events.pagerduty.com/v2/enqueue"
 
     @property
     def label(self) -> str:
         """The sink's name in logs, metrics and the journal."""
         return self.name or self.kind
+
+    def key(self, name: str) -> str:
+        """Return how messages name a key of this sink."""
+        return f"sink {self.label}: {name}"
 
 
 def _server(section: str | dict[str, Any], info: ValidationInfo) -> str | dict[str, Any]:
@@ -190,7 +159,7 @@ def _server(section: str | dict[str, Any], info: ValidationInfo) -> str | dict[s
 Server = Annotated[str | dict[str, Any], AfterValidator(_server)]
 
 
-class Cluster(_Strict):
+class Cluster(Strict):
     """The API server: by default the pod's own, else that of the default kubeconfig."""
 
     kubeconfig: str | None = None
@@ -199,10 +168,10 @@ class Cluster(_Strict):
     kinds: list[str] | None = None
 
 
-class Config(_Strict):
+class Config(Strict):
     """The hook's configuration; docs/howto/alerts.md describes every key."""
 
-    listen: str = "127.0.0.1:9095"
+    listen: Annotated[str, AfterValidator(_listens)] = "127.0.0.1:9095"
     state: Path = Path("hypocenter-hook")
     store: str | None = None  # a folder, or s3://bucket/prefix
     prometheus: Server | None = None
@@ -251,10 +220,7 @@ class Config(_Strict):
     @property
     def host_and_port(self) -> tuple[str, int]:
         """Where to listen."""
-        host, _, port = self.listen.rpartition(":")
-        if not port.isdigit():
-            raise SourceError(f"listen: expected HOST:PORT, got {self.listen!r}")
-        return host.strip("[]") or "127.0.0.1", int(port)
+        return _host_and_port(self.listen)
 
 
 def build_config(content: Any, place: str) -> Config:

@@ -15,6 +15,7 @@ from opentelemetry.context import Context, get_current
 
 from hypocenter.errors import DeliveryError
 
+from ..legible import visible
 from .config import Retry
 from .dead import DeadLetters
 from .journal import Entry, Journal
@@ -205,5 +206,5 @@ def _render(sink: Sink, note: Notification, added: Enrichment | None) -> tuple[O
         try:
             return sink.render(note, extra), None
         except (jinja2.TemplateError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            failure = f"not rendered: {type(error).__name__}: {error}"
+            failure = visible(f"not rendered: {type(error).__name__}: {error}")
     return None, failure

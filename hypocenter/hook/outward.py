@@ -13,12 +13,15 @@ import httpx
 
 from hypocenter.errors import SourceError
 
+from ..legible import visible
 from .config import Config
 from .sink import Outgoing, Sink
 
 # Groups are spread over lanes of each receiver: one is kept in order, and a slow answer holds up only its own lane.
 LANES = 32
+# Of a refusal's answer as much is told; of any answer as much is read.
 _ANSWER_CHARACTERS = 200
+_ANSWER_BYTES = 64 << 10
 _MOST_RETRY_AFTER_S = 300.0
 
 
@@ -51,6 +54,8 @@ class Outward:
                 follow_redirects=False,
                 trust_env=False,
                 transport=transport,
+                # A short answer may unpack to any length.
+                headers={"Accept-Encoding": "identity"},
             )
             for _ in range(LANES)
         ]
@@ -60,28 +65,51 @@ class Outward:
         """Try once; whatever the network does is an `Attempt`. Attempts of one ``lane`` share their connections."""
         if sink.url is None:
             return await asyncio.to_thread(_write, sink.config.path, outgoing.body)
+        deadline = asyncio.get_running_loop().time() + 2 * self._timeout_s
+        client = self._clients[lane]
         try:
             # The client's own limits are per read; a receiver that trickles must not hold the lane.
-            async with asyncio.timeout(2 * self._timeout_s):
-                headers = sink.headers(outgoing, key)
-                answer = await self._clients[lane].post(sink.url, content=outgoing.body, headers=headers)
+            async with asyncio.timeout_at(deadline):
+                request = client.build_request(
+                    "POST", sink.url, content=outgoing.body, headers=sink.headers(outgoing, key)
+                )
+                answer = await client.send(request, stream=True)
         except (TimeoutError, httpx.TimeoutException):
             return Attempt("retry", "timeout")
         except httpx.TransportError as error:
             return Attempt("retry", type(error).__name__)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Attempt("refused", type(error).__name__)
+        said = await _said(answer, deadline)
         if answer.is_success:
             return Attempt("delivered")
         reason = f"HTTP {answer.status_code}"
         if answer.status_code >= 500 or answer.status_code == 429:
             return Attempt("retry", reason, _retry_after_s(answer.headers.get("Retry-After", "")))
-        return Attempt("refused", f"{reason}: {answer.text[:_ANSWER_CHARACTERS]}")
+        return Attempt("refused", f"{reason}: {said}" if said else reason)
 
     async def close(self) -> None:
         """Close the connections."""
         for client in self._clients:
             await client.aclose()
+
+
+async def _said(answer: httpx.Response, deadline: float) -> str:
+    """Return the begin of what an answer says, in a line; the status alone decides, so nothing here is an error."""
+    kept = bytearray()
+    try:
+        if answer.headers.get("Content-Encoding", "identity") == "identity":
+            async with asyncio.timeout_at(deadline):
+                # What is read to its end leaves the connection to the next request.
+                async for part in answer.aiter_bytes():
+                    kept += part
+                    if len(kept) >= _ANSWER_BYTES:
+                        break
+    except (TimeoutError, httpx.HTTPError):
+        pass
+    finally:
+        await answer.aclose()
+    return visible(kept[: 4 * _ANSWER_CHARACTERS].decode("utf-8", "replace").strip()[:_ANSWER_CHARACTERS])
 
 
 def _retry_after_s(text: str) -> float:

@@ -11,8 +11,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .config import Auth
-
 # Anybody may know that the process lives; what it knows of incidents is for those who may ask.
 _OPEN = frozenset({"/healthz", "/readyz"})
 # A page shows what the hook itself wrote: no script, no frame, nothing from elsewhere.
@@ -29,10 +27,9 @@ _HEADERS = [
 class Authenticated:
     """ASGI middleware: any of the configured credentials opens every path but the health checks."""
 
-    def __init__(self, app: ASGIApp, auth: Auth) -> None:
+    def __init__(self, app: ASGIApp, bearer: str | None, basic: str | None) -> None:
         self._app = app
-        self._bearer = auth.bearer.read() if auth.bearer else None
-        self._basic = f"{auth.basic.user}:{auth.basic.password.read()}" if auth.basic else None
+        self._bearer, self._basic = bearer, basic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""

@@ -13,10 +13,23 @@ from hypocenter.errors import SourceError
 from .app import create_app
 from .config import Config
 from .hook import Hook
+from .outward import Outward
+from .sinks import create
 
 _SHUTDOWN_S = 10
 # Longer than senders keep connections: one that is closed just as a notification is sent on it is an error there.
 _KEEP_ALIVE_S = 120
+
+
+def check(config: Config) -> None:
+    """Raise SourceError, with key and remedy, for what would keep a hook from serving: secrets, TLS, templates, hosts.
+
+    Whether the address to listen on is free only listening can tell.
+    """
+    config.auth.read()
+    if config.tls is not None:
+        config.tls.check()
+    Outward(config, [create(sink) for sink in config.sinks])
 
 
 def serve(config: Config) -> None:
@@ -25,8 +38,9 @@ def serve(config: Config) -> None:
     Raises
     ------
     SourceError
-        A secret, a certificate or a template cannot be read, or the address is taken.
+        It cannot serve as it is configured (`check`), or the address is taken.
     """
+    check(config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Its INFO lines hold whole addresses, and those of webhooks are secrets.
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -50,12 +64,11 @@ def serve(config: Config) -> None:
         lifespan="on",
         **tls,
     )
-    try:
-        settings.load()
-    except OSError as error:
-        raise SourceError(f"tls: the certificate cannot be used: {error.strerror or error}") from error
     server = uvicorn.Server(settings)
     try:
         server.run()
-    except SystemExit as error:  # uvicorn's way to say that it could not start
-        raise SourceError(f"{config.listen}: cannot listen there; is the address taken?") from error
+    except SystemExit as error:  # uvicorn's way to say that it could not start; the log says why
+        if server.lifespan.should_exit:
+            raise SourceError("the hook could not start; the lines above tell why") from error
+        remedy = "is the address taken, and is it one of this machine?"
+        raise SourceError(f"listen: cannot listen on {config.listen}; {remedy}") from error

@@ -33,13 +33,14 @@ class Sink:
         self.config = config
         self.name = config.label
         self.url: str | None = None if config.path is not None else config.address
-        self._fixed = {name: secret.read() for name, secret in config.headers.items()}
+        key = config.key
+        self._fixed = {name: secret.read(key(f"headers.{name}")) for name, secret in config.headers.items()}
         if config.bearer is not None:
-            self._fixed["Authorization"] = f"Bearer {config.bearer.read()}"
+            self._fixed["Authorization"] = f"Bearer {config.bearer.read(key('bearer'))}"
         if config.basic is not None:
-            pair = f"{config.basic.user}:{config.basic.password.read()}"
+            pair = f"{config.basic.user}:{config.basic.password.read(key('basic.password'))}"
             self._fixed["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        self._hmac = config.hmac.read().encode() if config.hmac is not None else None
+        self._hmac = config.hmac.read(key("hmac")).encode() if config.hmac is not None else None
 
     def render(self, note: Notification, added: Enrichment | None) -> Outgoing | None:
         """Return what to send, None when this receiver has no use for it."""

@@ -179,7 +179,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
             await hooks.settled(hook)
             return [letter.content["reason"] for letter in hook.dead]
 
-    assert asyncio.run(whole()) == ["HTTP 302: "]
+    assert asyncio.run(whole()) == ["HTTP 302"]
     assert [request.url.host for request in receiver.requests] == ["next.example"]
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hypocenter.errors import ConfigError
 
+from ..yaml_file import read_yaml
 from .intake import Bounds
 from .security import Tls
 from .upkeep import Upkeep
@@ -88,12 +87,7 @@ def read_settings(path: Path | None, given: Mapping[str, Any]) -> Settings:
     """
     content: Any = {}
     if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read ({error})") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: expected YAML: {str(error).splitlines()[0]}") from error
+        content = read_yaml(path) or {}
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of settings, got {type(content).__name__}")
     merged = _merged(content, given)

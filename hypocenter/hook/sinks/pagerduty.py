@@ -24,7 +24,7 @@ class PagerDuty(Sink):
     def __init__(self, config: SinkConfig) -> None:
         super().__init__(config)
         assert config.routing_key is not None
-        self._routing_key = config.routing_key.read()
+        self._routing_key = config.routing_key.read(config.key("routing_key"))
 
     def render(self, note: Notification, added: Enrichment | None) -> Outgoing:
         """Return the event."""

@@ -48,8 +48,10 @@ class Template(Sink):
         if config.template_file is not None:
             try:
                 text = config.template_file.read_text(encoding="utf-8")
-            except OSError as error:
-                raise SourceError(f"{config.template_file}: cannot be read: {error.strerror}") from error
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                key = config.key("template_file")
+                raise SourceError(f"{key}: {config.template_file} cannot be read: {reason}") from error
         text, self._content_type = _BUILT_IN.get(text, (text, config.content_type))
         is_html = "html" in self._content_type
         # An annotation that this alert lacks is empty: it must not hold the page up.
