@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .answers import Output
+from .places import FolderPlace
 
 if TYPE_CHECKING:
     from ..tracer.ingest import FileResult, Summary
@@ -18,7 +19,7 @@ _PLACES_SHOWN = 3
 
 def ingest(
     paths: Annotated[list[str], typer.Argument(help="Files, folders (walked), or - for standard input.")],
-    store: Annotated[Path, typer.Option(help="The store's folder; made when it is absent.")],
+    store: FolderPlace,
     time: Annotated[
         str | None, typer.Option(help="The time of samples without one: RFC 3339, epoch or relative (-1h).")
     ] = None,

@@ -76,11 +76,11 @@ def _session(place: str, store: Path | None, written: Path | None) -> Session:
     """Return a session on the store that is at ``place``, else on one that the telemetry there was read into."""
     from .. import session
     from ..errors import SourceError
-    from ..tracer.store.remote import is_remote
+    from ..tracer.store.places import is_remote, path_of
 
     if is_remote(place):
         return session.open(place)
-    incident = Path(place)
+    incident = path_of(place)
     if not incident.exists():
         raise typer.BadParameter(f"{place} does not exist", param_hint="INCIDENT")
     if incident.is_dir():

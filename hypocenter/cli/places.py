@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 HELP = "The store's folder, or s3://bucket/prefix."
 StorePlace = Annotated[str, typer.Option(help=HELP)]
+# What makes files come once needs a disk.
+FolderPlace = Annotated[str, typer.Option("--store", help="The store's folder; made when it is absent.")]
 
 
 @contextmanager
 def file_at(place: str) -> Iterator[Path]:
     """Yield the path to write what belongs at ``place``; for a URL that of a file which is put there when all is well.
 
-    Raises SourceError when the storage does not take it.
+    Raises SourceError when the storage does not take it, or the URL is of another kind.
     """
-    from ..tracer.store.remote import answering, filesystem_of, is_remote
+    from ..tracer.store.places import is_remote, path_of
+    from ..tracer.store.remote import answering, filesystem_of
 
     if not is_remote(place):
-        yield Path(place)
+        yield path_of(place)
         return
     with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder:
         path = Path(folder) / place.rpartition("/")[2]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .answers import Output
+from .places import FolderPlace
 
 if TYPE_CHECKING:
     from ..tracer.batch import Tally
@@ -19,7 +19,6 @@ pull = typer.Typer(
 )
 
 _Url = Annotated[str, typer.Argument(metavar="URL", help="The server's address up to, not including, /api.")]
-_Store = Annotated[Path, typer.Option("--store", help="The store's folder; made when it is absent.")]
 _Since = Annotated[str, typer.Option("--since", help="Begin: RFC 3339, epoch or relative (-1h).")]
 _Until = Annotated[str, typer.Option("--until", help="End, not included.")]
 _Bearer = Annotated[str | None, typer.Option("--bearer-token-file", help="File with a bearer token.")]
@@ -37,7 +36,7 @@ _Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Traces of on
 @pull.command(short_help="Series of a Prometheus, Mimir, Thanos or VictoriaMetrics.")
 def prometheus(
     url: _Url,
-    store: _Store,
+    store: FolderPlace,
     since: _Since = "-1h",
     until: _Until = "now",
     match: Annotated[
@@ -65,7 +64,7 @@ def prometheus(
 @pull.command()
 def jaeger(
     url: _Url,
-    store: _Store,
+    store: FolderPlace,
     since: _Since = "-1h",
     until: _Until = "now",
     service: Annotated[list[str] | None, typer.Option(help="Only traces with this service; repeat for more.")] = None,
@@ -88,7 +87,7 @@ def jaeger(
 @pull.command()
 def tempo(
     url: _Url,
-    store: _Store,
+    store: FolderPlace,
     since: _Since = "-1h",
     until: _Until = "now",
     query: Annotated[str | None, typer.Option(help="TraceQL; by default all traces.")] = None,
@@ -111,7 +110,7 @@ def tempo(
 @pull.command()
 def zipkin(
     url: _Url,
-    store: _Store,
+    store: FolderPlace,
     since: _Since = "-1h",
     until: _Until = "now",
     limit: _Limit = None,
@@ -132,7 +131,7 @@ def zipkin(
 @pull.command(short_help="Alerts of an Alertmanager, as events.")
 def alertmanager(
     url: _Url,
-    store: _Store,
+    store: FolderPlace,
     since: _Since = "-1d",
     until: _Until = "now",
     bearer_token_file: _Bearer = None,

@@ -87,7 +87,7 @@ def copy(
 
     from ..tracer.store import Store
     from ..tracer.store.copy import copy_hours
-    from ..tracer.store.remote import is_remote
+    from ..tracer.store.places import is_remote
 
     if not is_remote(to):
         raise typer.BadParameter(f"expected s3://bucket/prefix, not {to!r}", param_hint="URL")

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..tracer.store.places import path_of
 from .answer import answer, clock, grouped, name_of, percent
 from .drawing import drawing_scripts
 from .environment import environment, json_block, policy
@@ -35,7 +36,7 @@ def write_report(
     links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page to ``path`` and return it, Markdown where it ends with ``.md``; an existing file is replaced."""
-    target = Path(path)
+    target = path_of(path)
     if target.suffix == ".md":
         from .markdown import to_markdown
 

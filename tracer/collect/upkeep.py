@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import orjson
 
@@ -20,8 +19,9 @@ from hypocenter.errors import HypocenterError
 from ..memory import MIB, give_back, keep_for_reuse
 from ..store import Store
 from ..store.compact import compact
+from ..store.places import is_remote, path_of
 from ..store.prune import prune, prune_to_size
-from ..store.remote import RemoteStore, is_remote, store_at
+from ..store.remote import RemoteStore, store_at
 from ..store.remote_compact import compact_hours
 from ..window import HOUR_NS
 from .lease import Lease
@@ -118,7 +118,7 @@ def run(pipe: Connection, path: str, settings: Upkeep, refresh: Refresh | None) 
     os.nice(10)
     keep_for_reuse(_REUSED_BYTES)
     # On object storage nothing is done that two may not do at once.
-    lease = None if is_remote(path) else Lease(Path(path) / "upkeep.lease", 3 * settings.every_s)
+    lease = None if is_remote(path) else Lease(path_of(path) / "upkeep.lease", 3 * settings.every_s)
     wait_s = min(1.0, settings.every_s)
     while True:
         try:

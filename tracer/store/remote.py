@@ -29,16 +29,11 @@ from ..window import Window
 from . import changes
 from .durable import unique_name
 from .partitions import partition
+from .places import SCHEME, is_remote, text_of
 from .segment import SUFFIX, Segment, conform, footers, write
 from .store import FORMAT, MARKER, Store
 
-_SCHEME = "s3://"
 _AT_ONCE = 8
-
-
-def is_remote(place: Path | str) -> bool:
-    """Tell whether ``place`` is a URL of object storage."""
-    return str(place).startswith(_SCHEME)
 
 
 def filesystem_of(url: str) -> tuple[pafs.FileSystem, str]:
@@ -48,7 +43,7 @@ def filesystem_of(url: str) -> tuple[pafs.FileSystem, str]:
     ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, or the machine's own role. They are read here, and
     not on the command line, since workers of a cluster have theirs.
     """
-    path = url.removeprefix(_SCHEME).rstrip("/")
+    path = url.removeprefix(SCHEME).rstrip("/")
     # What fits into a buffer is one PUT; a larger object is sent in parts, and appears whole all the same.
     options: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1"), "allow_delayed_open": True}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -63,7 +58,7 @@ def located(paths: Sequence[Path | str]) -> tuple[list[str], pafs.FileSystem | N
     texts = [str(path) for path in paths]
     if not texts or not is_remote(texts[0]):
         return texts, None
-    return [text.removeprefix(_SCHEME) for text in texts], filesystem_of(texts[0])[0]
+    return [text.removeprefix(SCHEME) for text in texts], filesystem_of(texts[0])[0]
 
 
 class RemoteStore(Store):
@@ -186,7 +181,7 @@ class RemoteStore(Store):
 
     def paths(self, signal: str, window: Window | None = None) -> list[str]:
         """Return the URLs of `segments`."""
-        return [f"{_SCHEME}{segment.path}" for segment in self.segments(signal, window)]
+        return [f"{SCHEME}{segment.path}" for segment in self.segments(signal, window)]
 
     def _check_marker(self) -> None:
         with answering(self.url):
@@ -213,10 +208,9 @@ class RemoteStore(Store):
 
 def store_at(place: Path | str, create: bool = False, *, sample: int = 1) -> Store:
     """Return the store in a folder (also ``file://``) or on object storage, as the text says."""
-    text = str(place)
-    if is_remote(text):
-        return RemoteStore(text, create, sample=sample)
-    return Store(text.removeprefix("file://"), create, sample=sample)
+    if is_remote(place):
+        return RemoteStore(text_of(place), create, sample=sample)
+    return Store(place, create, sample=sample)
 
 
 def put(storage: pafs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:

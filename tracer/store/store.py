@@ -20,6 +20,7 @@ from ..schema import SCHEMA_VERSION, SIGNALS
 from ..window import Window
 from . import changes, durable
 from .partitions import hour_folders, partition
+from .places import is_remote, path_of, text_of
 from .reading import batches_in, rows_in
 from .segment import SUFFIX, Segment, conform, describe, write
 
@@ -40,7 +41,7 @@ class Store:
     Parameters
     ----------
     path
-        The folder.
+        The folder, or its ``file://`` URL.
     create
         Make a store of a folder that is absent or empty.
     sample
@@ -50,7 +51,7 @@ class Store:
     Raises
     ------
     SourceError
-        The folder is no store, was made by a newer version, or cannot be read.
+        The folder is no store, was made by a newer version, or cannot be read; or it is a URL of another machine.
     """
 
     # Where segments lie; None is this machine (`hypocenter.tracer.store.remote`).
@@ -59,7 +60,10 @@ class Store:
     def __init__(self, path: Path | str, create: bool = False, *, sample: int = 1) -> None:
         if sample < 1:
             raise ValueError(f"expected one trace in 1 or more, got {sample}")
-        self.path, self.sample = Path(path), sample
+        if is_remote(path):
+            remedy = f"write to a folder, then copy it there: hypocenter store copy FOLDER {text_of(path)}"
+            raise SourceError(f"{text_of(path)}: expected a folder; {remedy}")
+        self.path, self.sample = path_of(path), sample
         self._durable_folders: set[Path] = set()
         self._problems: dict[str, str] = {}
         self._swept_at = float("-inf")
