@@ -45,8 +45,8 @@ def open(
     Parameters
     ----------
     path
-        The store, a folder or ``s3://bucket/prefix``. With servers: where to keep what they give; None: a temporary
-        folder that goes with the session.
+        The store, a folder or ``s3://bucket/prefix``. With servers: the folder that keeps what they give; None: a
+        temporary one that goes with the session.
     since, until
         The window that servers are asked for; a store is opened whole.
     prometheus, jaeger, tempo, zipkin, alertmanager
@@ -406,16 +406,18 @@ class Session:
         until: Moment | None = None,
         ranker: str = "hypocenter",
         links: Mapping[str, str] | None = None,
+        most_spans: int | None = None,
     ) -> Pass:
         """Rank every incident of a window, by default of all, as `hypocenter batch` does; tables and a page in ``out``.
 
-        ``links`` are URL templates of the reports, as in `RankedIncident.report`.
+        ``out`` is a folder or ``s3://bucket/prefix``; ``links`` are URL templates of the reports, as in
+        `RankedIncident.report`; ``most_spans`` is about how many spans of an hour are linked, of a busier one a sample.
 
         Hours that are done are not done again. What comes back has ``incidents`` (a frame) and ``page``.
         """
         from .batch.sweep import run
 
-        return run(self.store, Path(out), self._window(since, until), ranker, links=links)
+        return run(self.store, out, self._window(since, until), ranker, links=links, most_spans=most_spans)
 
     def _window(self, since: Period | None, until: Moment | None) -> Window | None:
         """Return the window said, None when nothing was; what is left open is the store's own end."""

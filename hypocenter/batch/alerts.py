@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from .. import __version__
 from ..analysis.incident import case_of
 from ..analysis.onset import BASELINE_NS, EARLIEST_NS, INCIDENT_NS, LATEST_NS
 from ..analysis.ranker import create
+from ..analysis.ranking import Ranking
 from ..errors import DecodeError, HypocenterError, SourceError
 from ..graph.cache import fill
 from ..graph.engine import Engine
@@ -25,9 +26,10 @@ from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.store.remote import store_at
 from ..tracer.window import SECOND_NS, Window, to_rfc3339
-from .results import Files, publish, written
-from .rows import answer, candidates
-from .tables import joined, write_tables
+from .budget import views
+from .results import Files, Results, written
+from .rows import answer, candidates, is_passing
+from .tables import joined, parquet, write_tables
 
 # Neighbours in time read the same segments.
 _TOGETHER = 20
@@ -51,6 +53,11 @@ class AlertsTask:
     alerts: tuple[Alert, ...]
     ranker: str
     key: str
+
+    @property
+    def folder(self) -> str:
+        """Where its tables lie among the results."""
+        return f"alerts/{self.key}"
 
 
 def read_alerts(path: Path) -> list[Alert]:
@@ -76,45 +83,52 @@ def read_alerts(path: Path) -> list[Alert]:
 
 def rank_alerts(
     store: Store,
-    out: Path,
+    out: Path | str,
     alerts: Sequence[Alert],
     engine: Engine,
     ranker: str = "hypocenter",
     progress: Callable[[int, int, str], None] | None = None,
+    most_spans: int | None = None,
 ) -> pd.DataFrame:
     """Rank each alert; write ``incidents.parquet`` and ``candidates.parquet`` to ``out`` and return the incidents.
 
     Alerts of an earlier pass whose segments did not change are not ranked again. An alert that cannot be ranked has the
-    outcome *failed* and says why.
+    outcome *failed* and says why; where that may pass, or was not foreseen, it is ranked again by the next pass.
+    ``progress`` is told alerts done, alerts in all to do, and what was done last; ``most_spans`` is the budget of an
+    hour that an alert without a service is looked for in (`hypocenter.batch.budget.views`).
     """
-    ordered, parts = sorted(set(alerts)), out / "alerts"
+    ordered, results = sorted(set(alerts)), Results(out)
     groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
-    try:
-        parts.mkdir(parents=True, exist_ok=True)
-        every = [AlertsTask(store.place, store.sample, one, ranker, _key(store, one, ranker)) for one in groups]
-        tasks = [task for task in every if not (parts / task.key).is_dir()]
-        _roll_up(store, tasks, engine)
-        for at, (task, files) in enumerate(zip(tasks, engine.each(_ranked, tasks), strict=True), 1):
-            publish(files, parts / task.key)
-            if progress:
-                progress(at * _TOGETHER, len(tasks) * _TOGETHER, "rank")
-        found = {name: joined(name, [parts / task.key for task in every]) for name in _NAMES}
-        for name in _NAMES:
-            pq.write_table(found[name], out / f"{name}.parquet", compression="zstd")
-    except OSError as error:
-        raise SourceError(f"{out}: cannot write the results: {error}", retryable=True) from error
+    seen = views(store, [_reach(group) for group in groups], most_spans)
+    every = [
+        AlertsTask(view.place, view.sample, group, ranker, _key(view, group, ranker))
+        for group, view in zip(groups, seen, strict=True)
+    ]
+    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder, task.key)]
+    _roll_up(todo, engine)
+    tasks, done = [task for task, _ in todo], 0
+    for task, (files, is_final) in zip(tasks, engine.each(_ranked, tasks), strict=True):
+        placed = {f"{task.folder}/{name}": content for name, content in files.items()}
+        results.publish(placed, task.folder, task.key if is_final else None, replaced=(f"{task.folder}/",))
+        done += len(task.alerts)
+        if progress:
+            first = to_rfc3339(task.alerts[0].at_ns)
+            progress(done, sum(len(one.alerts) for one in tasks), f"ranked {len(task.alerts)} alerts from {first} on")
+    found = {name: joined(results, name, [task.folder for task in every]) for name in _NAMES}
+    for name in _NAMES:
+        results.put(f"{name}.parquet", parquet(found[name]))
     return found["incidents"].to_pandas()
 
 
-def _roll_up(store: Store, tasks: Sequence[AlertsTask], engine: Engine) -> None:
+def _roll_up(todo: Sequence[tuple[AlertsTask, Store]], engine: Engine) -> None:
     """Have the engine keep the hours that alerts without a service are looked for in: tasks would each make their own.
 
     One that cannot be rolled up is met again, and told, by the alerts that need it.
     """
-    for task in tasks:
+    for task, view in todo:
         if not all(alert.service for alert in task.alerts):
-            with contextlib.suppress(SourceError):
-                fill(store, _reach(task.alerts), engine)
+            with contextlib.suppress(Exception):
+                fill(view, _reach(task.alerts), engine)
 
 
 def _reach(alerts: Sequence[Alert]) -> Window:
@@ -130,22 +144,33 @@ def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
     ).hexdigest()[:32]
 
 
-def _ranked(task: AlertsTask) -> Files:
-    store, rows = store_at(task.store, sample=task.sample), {name: list[dict[str, Any]]() for name in _NAMES}
+def _ranked(task: AlertsTask) -> tuple[Files, bool]:
+    """Return the tables of some alerts, and whether asking again would say the same."""
+    rows, is_final = {name: list[dict[str, Any]]() for name in _NAMES}, True
+    opened = functools.cache(functools.partial(store_at, task.store, sample=task.sample))
     for alert in task.alerts:
-        incident, found = _rank(store, alert, task.ranker)
-        rows["incidents"].append(incident)
+        row = _row(alert, task.sample)
+        try:
+            ranking = _rank(opened(), alert, task.ranker)
+            row |= answer(ranking)
+            found = list(candidates(row["incident"], ranking))
+        except Exception as error:  # noqa: BLE001  one bad alert must not cost the others, whatever it met
+            is_known = isinstance(error, HypocenterError)
+            is_final &= is_known and not is_passing(error)
+            reason = str(error) if is_known else f"{type(error).__name__}: {error}"
+            row, found = row | {"outcome": "failed", "error": reason}, []
+        rows["incidents"].append(row)
         rows["candidates"] += found
-    return written(lambda folder: write_tables(folder, rows))
+    return written(lambda folder: write_tables(folder, rows)), is_final
 
 
-def _rank(store: Store, alert: Alert, ranker: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _row(alert: Alert, sample: int) -> dict[str, Any]:
     at = to_rfc3339(alert.at_ns // SECOND_NS * SECOND_NS)
     name = f"{at.replace(':', '')}-{hashlib.sha256(f'{alert.at_ns} {alert.service}'.encode()).hexdigest()[:8]}"
-    row: dict[str, Any] = {"incident": name, "start": alert.at_ns, "symptom": alert.service or None}
-    try:
-        case = case_of(store, at_ns=alert.at_ns, symptom=alert.service or None)
-        ranking = create(ranker).rank(case)
-    except HypocenterError as error:
-        return row | {"outcome": "failed", "error": str(error)}, []
-    return row | answer(ranking), list(candidates(name, ranking))
+    # Only an alert without a service is looked for in rollups.
+    looked_for = {"sample": 1 if alert.service else sample, "symptom": alert.service or None}
+    return {"incident": name, "start": alert.at_ns, **looked_for}
+
+
+def _rank(store: Store, alert: Alert, ranker: str) -> Ranking:
+    return create(ranker).rank(case_of(store, at_ns=alert.at_ns, symptom=alert.service or None))

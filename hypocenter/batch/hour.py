@@ -20,10 +20,8 @@ from ..incident import RankedIncident
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
 from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
-from .rows import answer, candidates
+from .rows import answer, candidates, is_passing
 from .tables import TABLES, write_tables
-
-_DONE = "done.json"
 
 
 def name_of(hour: Window) -> str:
@@ -42,19 +40,11 @@ def key_of(store: Store, hour: Window, ranker: str, links: Mapping[str, str]) ->
     return hashlib.sha256("\n".join([*asked, *sorted(names)]).encode()).hexdigest()[:32]
 
 
-def is_done(folder: Path, key: str) -> bool:
-    """Tell whether ``folder`` holds the tables of an hour with this key."""
-    try:
-        return bool(json.loads((folder / _DONE).read_text(encoding="utf-8"))["key"] == key)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+def analyse(store: Store, hour: Window, ranker: str, folder: Path, reports: Path, links: Mapping[str, str]) -> None:
+    """Write the tables of an hour to ``folder``, and a page per incident to ``reports``, with ``links``.
 
-
-def analyse(
-    store: Store, hour: Window, ranker: str, folder: Path, reports: Path, key: str, links: Mapping[str, str]
-) -> None:
-    """Write the tables of an hour and its key to ``folder``, and a page per incident to ``reports``, with ``links``."""
-    (folder / _DONE).write_text(json.dumps({"key": key}), encoding="utf-8")
+    What passes by itself, storage that does not answer say, is raised (SourceError): it is no answer of the hour.
+    """
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for felt, between in _felt(store, hour):
         incident, found = _incident(store, felt, between, ranker, reports, links)
@@ -95,6 +85,7 @@ def _incident(
     name = f"{start.replace(':', '')}-{hashlib.sha256(felt.service.encode()).hexdigest()[:8]}"
     row: dict[str, Any] = {
         "incident": name,
+        "sample": store.sample,
         "start": felt.window.start_ns,
         "end": felt.window.end_ns,
         "symptom": felt.service,
@@ -105,6 +96,8 @@ def _incident(
         case = case_of(store, at_ns=felt.window.start_ns, symptom=felt.service, between=between)
         ranking = create(ranker).rank(case)
     except HypocenterError as error:
+        if is_passing(error):
+            raise
         return row | {"outcome": "failed", "error": str(error)}, []
     RankedIncident(ranking, case).report(reports / f"{name}.html", links)
     return row | answer(ranking), list(candidates(name, ranking))
@@ -118,4 +111,4 @@ def _traffic(store: Store, hour: Window) -> tuple[list[dict[str, Any]], list[dic
     coverage = graph.coverage
     share = {"spans": coverage.spans, "linked": coverage.linked, "explained_ratio": coverage.explained_ratio}
     rows = [{"hour": hour.start_ns, **row} for row in edges.to_dict("records")]
-    return rows, [{"hour": hour.start_ns, **share}]
+    return rows, [{"hour": hour.start_ns, "sample": store.sample, **share}]

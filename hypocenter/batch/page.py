@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,11 +15,11 @@ _EDGES_SHOWN = 20
 _OFFENDERS_SHOWN = 10
 
 
-def write_page(path: Path, window: Window, tables: Mapping[str, pd.DataFrame], failed: Sequence[str]) -> Path:
-    """Write the page to ``path`` and return it; everything from telemetry is escaped, and nothing is loaded."""
+def page_of(window: Window, tables: Mapping[str, pd.DataFrame], failed: Sequence[str]) -> str:
+    """Return the page as HTML; everything from telemetry is escaped, and nothing is loaded."""
     incidents = tables["incidents"]
     edges = tables["reliability"]
-    html = (
+    return str(
         environment("hypocenter.batch")
         .get_template("index.html")
         .render(
@@ -34,8 +33,6 @@ def write_page(path: Path, window: Window, tables: Mapping[str, pd.DataFrame], f
             failed=failed,
         )
     )
-    path.write_text(html, encoding="utf-8")
-    return path
 
 
 def _utc(time_ns: int) -> str:

@@ -1,19 +1,28 @@
-"""What a task found, as files that travel to the driver: workers need not see where results go."""
+"""Where results go, a folder or object storage: what a task found is there once the task is done, whole or not at all.
+
+What a task found travels to the driver as files; workers need not see where results go.
+"""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ..errors import SourceError
-from ..tracer.store.remote import filesystem_of, is_remote
+from ..tracer.store.places import is_remote, path_of, text_of
+from ..tracer.store.remote import filesystem_of, put
 
 Files = dict[str, bytes]
+# What tasks leave lies in these; all else is of the whole pass.
+_FOLDERS = ("hours", "alerts", "reports")
+_DONE = ".done"
+_AT_ONCE = 8
 
 
 def written(write: Callable[[Path], object]) -> Files:
@@ -24,51 +33,86 @@ def written(write: Callable[[Path], object]) -> Files:
         return {path.relative_to(name).as_posix(): path.read_bytes() for path in found}
 
 
-def publish(files: Mapping[str, bytes], folder: Path) -> None:
-    """Make ``folder`` hold these files, whole or not at all, in place of what it held."""
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        for name, content in files.items():
-            (staging / name).write_bytes(content)
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+class Results:
+    """The results at a place, of this pass and of earlier ones; names are paths below it.
 
+    Parameters
+    ----------
+    place
+        A folder, its ``file://`` URL, or ``s3://bucket/prefix``; made when it is absent.
 
-@contextmanager
-def results_at(place: str) -> Iterator[Path]:
-    """Yield a folder that holds what is at ``place``: itself, or a copy of an ``s3://`` URL, copied back at the end.
-
-    What a pass that ends in an error wrote is copied back too, so that the next goes on from there.
+    Raises
+    ------
+    SourceError
+        From every method: the place cannot be read or written (retryable).
     """
-    if not is_remote(place):
-        yield Path(place.removeprefix("file://"))
-        return
-    storage, path = filesystem_of(place)
-    local = pafs.LocalFileSystem()
-    with tempfile.TemporaryDirectory(prefix="hypocenter-") as name:
-        _copy(storage, path, local, name, place)
+
+    def __init__(self, place: Path | str) -> None:
+        self.place = text_of(place).rstrip("/")
+        self._is_remote = is_remote(place)
+        if self._is_remote:
+            self._storage, self._root = filesystem_of(self.place)
+        else:
+            self._storage, self._root = pafs.LocalFileSystem(), str(path_of(place).absolute())
+        with self._answering("read"):
+            self._names = {name for folder in _FOLDERS for name in self._listed(folder)}
+
+    def is_done(self, folder: str, key: str) -> bool:
+        """Tell whether ``folder`` holds all that a task of this key found."""
+        return f"{folder}/{key}{_DONE}" in self._names
+
+    def publish(self, files: Mapping[str, bytes], folder: str, key: str | None, replaced: Sequence[str]) -> None:
+        """Put what a task found, in place of all names that begin with one of ``replaced``.
+
+        ``folder`` is not done before all is there, and is not with ``key`` None: the task will be asked again.
+        """
+        older = {name for name in self._names if name.startswith(tuple(replaced))}
+        marks = {name for name in older if name.startswith(f"{folder}/") and name.endswith(_DONE)}
+        self._remove(marks)
+        for name, content in files.items():
+            self.put(name, content)
+        self._remove(older - marks - set(files))
+        if key is not None:
+            self.put(f"{folder}/{key}{_DONE}", b"")
+
+    def put(self, name: str, content: bytes) -> None:
+        """Put a file; it appears whole, and replaces one of its name."""
+        path = f"{self._root}/{name}"
+        with self._answering("write"):
+            if self._is_remote:
+                put(self._storage, path, content)
+            else:
+                folder, _, last = path.rpartition("/")
+                self._storage.create_dir(folder, recursive=True)
+                put(self._storage, f"{folder}/.{last}.partial", content)
+                self._storage.move(f"{folder}/.{last}.partial", path)
+        self._names.add(name)
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        """Return the content of files, in their order."""
+        with self._answering("read"), ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(self._content, names))
+
+    def _content(self, name: str) -> bytes:
+        with self._storage.open_input_file(f"{self._root}/{name}") as file:
+            content: bytes = file.read()
+            return content
+
+    def _listed(self, folder: str) -> list[str]:
+        selector = pafs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
+        files = [info.path for info in self._storage.get_file_info(selector) if info.is_file]
+        return [path.removeprefix(f"{self._root}/") for path in files]
+
+    def _remove(self, names: set[str]) -> None:
+        with self._answering("write"):
+            for name in sorted(names):
+                self._storage.delete_file(f"{self._root}/{name}")
+        self._names -= names
+
+    @contextmanager
+    def _answering(self, verb: str) -> Iterator[None]:
         try:
-            yield Path(name)
-        finally:
-            _copy(local, name, storage, path, place)
-
-
-def _copy(source: pafs.FileSystem, here: str, target: pafs.FileSystem, there: str, place: str) -> None:
-    """Copy the files that are absent or other in size; page and tables at the top always."""
-    try:
-        found = source.get_file_info(pafs.FileSelector(here, recursive=True, allow_not_found=True))
-        sizes = {info.path.removeprefix(f"{here}/"): info.size for info in found if info.is_file}
-        known = {info.path: info.size for info in target.get_file_info([f"{there}/{name}" for name in sizes])}
-        for name, size in sorted(sizes.items()):
-            if "/" not in name or known[f"{there}/{name}"] != size:
-                if isinstance(target, pafs.LocalFileSystem):
-                    Path(there, name).parent.mkdir(parents=True, exist_ok=True)
-                with (
-                    source.open_input_file(f"{here}/{name}") as file,
-                    target.open_output_stream(f"{there}/{name}") as sink,
-                ):
-                    sink.write(file.read())
-    except OSError as error:
-        raise SourceError(f"{place}: {str(error).splitlines()[0][:300]}", retryable=True) from error
+            yield
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0][:300]
+            raise SourceError(f"{self.place}: cannot {verb} the results: {reason}", retryable=True) from error

@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..analysis.ranking import Ranking
+from ..errors import SourceError
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether asking again may help, so that ``error`` is no answer to keep."""
+    return isinstance(error, SourceError) and error.retryable
 
 
 def answer(ranking: Ranking) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
@@ -18,26 +18,32 @@ from ..report.links import checked
 from ..tracer.store import Store
 from ..tracer.store.remote import store_at
 from ..tracer.window import Window, hours
-from .hour import analyse, around, is_done, key_of, name_of
-from .page import write_page
-from .results import Files, publish, written
-from .tables import TABLES, combine, offenders, reliability
+from .budget import views
+from .hour import analyse, around, key_of, name_of
+from .page import page_of
+from .results import Files, Results, written
+from .tables import TABLES, count_of, joined, offenders, reliability
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_TABLES, _REPORTS = "tables", "reports"
+_TABLES, _REPORTS, _PAGE = "tables", "reports", "index.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass did: hours analysed and skipped, hours that failed with why, and all incidents of the period."""
+    """What a pass did: hours analysed and skipped, hours that failed with why, and all incidents of the period.
+
+    ``samples`` are the hours of which not all was linked, each with how many traces one was taken of; ``page`` is a
+    path or a URL, as the results' place is.
+    """
 
     analysed: int
     skipped: int
     failed: tuple[str, ...]
     incidents: pd.DataFrame
-    page: Path
+    samples: Mapping[str, int]
+    page: str
 
     def to_frame(self) -> pd.DataFrame:
         """Return the incidents, a row each (`hypocenter.batch.tables.TABLES`)."""
@@ -77,26 +83,34 @@ class HourTask:
 
     @property
     def name(self) -> str:
-        """What its folder of results is called."""
+        """What the hour is called."""
         return name_of(self.hour)
+
+    @property
+    def folder(self) -> str:
+        """Where its tables lie among the results."""
+        return f"hours/{self.name}"
 
 
 def run(
     store: Store,
-    out: Path,
+    out: Path | str,
     window: Window | None = None,
     ranker: str = "hypocenter",
     progress: Callable[[int, int, str], None] | None = None,
     engine: Engine | None = None,
     links: Mapping[str, str] | None = None,
+    most_spans: int | None = None,
 ) -> Pass:
     """Analyse the hours that ``window`` touches (None: all that there are); write tables and the page to ``out``.
 
     An hour whose segments did not change since an earlier pass is not analysed again, so a pass that was killed goes
-    on where it ended, and a pass over the same data changes nothing. ``progress`` is told steps done, steps in all
-    (two an hour), and the one at work. The engine rolls up hours and ranks their incidents, an hour a task; None is
-    this process. A cluster's workers must see the store; results are written by this process alone.
+    on where it ended, and a pass over the same data changes nothing. ``out`` is a folder or ``s3://bucket/prefix``;
+    the results of an hour are there once it is done. ``progress`` is told steps done, steps in all (two an hour), and
+    what was done last. The engine rolls up hours and ranks their incidents, an hour a task; None is this process. A
+    cluster's workers must see the store; results are written by this process alone.
     ``links`` are URL templates of the reports (`hypocenter.report.links`); ValueError for one that cannot be filled in.
+    ``most_spans`` is the budget of an hour (`hypocenter.batch.budget.views`).
 
     Raises
     ------
@@ -107,55 +121,53 @@ def run(
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
         raise SourceError(f"{store}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
-    parts, templates = out / "hours", checked(links or {})
-    try:
-        for folder in (parts, out / "reports"):
-            folder.mkdir(parents=True, exist_ok=True)
-        # Data that comes meanwhile makes another key, so its hours are done again.
-        every = [
-            HourTask(store.place, store.sample, hour, ranker, key_of(store, hour, ranker, templates), templates)
-            for hour in hours(asked.start_ns, asked.end_ns)
-        ]
-        tasks = [task for task in every if not is_done(parts / task.name, task.key)]
-        with nullcontext(engine) if engine else open_engine() as at_work:
-            failed = _do(store, tasks, out, at_work, progress or (lambda *_: None))
-        listed = [parts / task.name for task in every if task.name not in failed]
-        tables = combine(listed)
-        for name in TABLES:
-            tables[name].to_parquet(out / f"{name}.parquet", index=False)
-        summary = {"reliability": reliability(tables["edges"]), "offenders": offenders(tables["incidents"])}
-        for name, frame in summary.items():
-            frame.to_parquet(out / f"{name}.parquet", index=False)
-        lines = tuple(f"{hour}: {problem}" for hour, problem in sorted(failed.items()))
-        page = write_page(out / "index.html", asked, tables | summary, lines)
-    except OSError as error:
-        raise SourceError(f"{out}: cannot write the results: {error}", retryable=True) from error
-    return Pass(len(tasks) - len(failed), len(every) - len(tasks), lines, tables["incidents"], page)
+    results, templates = Results(out), checked(links or {})
+    listed = list(hours(asked.start_ns, asked.end_ns))
+    seen = views(store, [around(hour) for hour in listed], most_spans)
+    # Data that comes meanwhile makes another key, so its hours are done again.
+    every = [
+        HourTask(view.place, view.sample, hour, ranker, key_of(view, hour, ranker, templates), templates)
+        for hour, view in zip(listed, seen, strict=True)
+    ]
+    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder, task.key)]
+    with nullcontext(engine) if engine else open_engine() as at_work:
+        failed = _do(todo, results, at_work, progress or (lambda *_: None))
+    done = [task for task in every if task.name not in failed]
+    tables = {name: joined(results, name, [task.folder for task in done]).to_pandas() for name in TABLES}
+    tables["reliability"], tables["offenders"] = reliability(tables["edges"]), offenders(tables["incidents"])
+    for name, frame in tables.items():
+        results.put(f"{name}.parquet", frame.to_parquet(index=False))
+    lines = tuple(f"{hour}: {problem}" for hour, problem in sorted(failed.items()))
+    results.put(_PAGE, page_of(asked, tables, lines).encode())
+    samples = {task.name: task.sample for task in done if task.sample > 1}
+    counts = len(todo) - len(failed), len(every) - len(todo)
+    return Pass(*counts, lines, tables["incidents"], samples, f"{results.place}/{_PAGE}")
 
 
 def _do(
-    store: Store, tasks: list[HourTask], out: Path, engine: Engine, progress: Callable[[int, int, str], None]
+    todo: Sequence[tuple[HourTask, Store]], results: Results, engine: Engine, progress: Callable[[int, int, str], None]
 ) -> dict[str, str]:
     """Roll up and rank hours; return those that failed and why."""
-    steps, failed = 2 * len(tasks), dict[str, str]()
-    for at, task in enumerate(tasks):
-        progress(at, steps, f"roll up {task.name}")
-        if problem := _rolled_up(store, task, engine):
+    steps, failed = 2 * len(todo), dict[str, str]()
+    for at, (task, view) in enumerate(todo, 1):
+        if problem := _rolled_up(view, task, engine):
             failed[task.name] = problem
-    ready = [task for task in tasks if task.name not in failed]
-    for at, (task, found) in enumerate(zip(ready, engine.each(_ranked, ready), strict=True)):
+        progress(at, steps, f"not rolled up {task.name}: {problem}" if problem else f"rolled up {task.name}")
+    ready = [task for task, _ in todo if task.name not in failed]
+    for at, (task, found) in enumerate(zip(ready, engine.each(_ranked, ready), strict=True), 1):
         if isinstance(found, str):
-            failed[task.name] = found
+            failed[task.name] = told = found
         else:
-            _publish(found, out, task.name)
-        progress(steps - len(ready) + at + 1, steps, f"ranked {task.name}")
+            _publish(found, results, task)
+            told = f"{count_of(found[f'{_TABLES}/incidents.parquet'])} incidents"
+        progress(steps - len(ready) + at, steps, f"ranked {task.name}: {told}")
     return failed
 
 
 def _rolled_up(store: Store, task: HourTask, engine: Engine) -> str | None:
     try:
         fill(store, around(task.hour), engine)
-    except SourceError as error:  # one bad hour must not cost the others; it is named and tried again
+    except Exception as error:  # noqa: BLE001  one bad hour must not cost the others; it is named and tried again
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -167,7 +179,7 @@ def _ranked(task: HourTask) -> Files | str:
         for name in (_TABLES, _REPORTS):
             (folder / name).mkdir()
         store = store_at(task.store, sample=task.sample)
-        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.key, task.links)
+        analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.links)
 
     try:
         return written(write)
@@ -175,9 +187,11 @@ def _ranked(task: HourTask) -> Files | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _publish(files: Files, out: Path, hour: str) -> None:
-    tables = {name.partition("/")[2]: files[name] for name in files if name.startswith(f"{_TABLES}/")}
-    for name in files:
-        if name.startswith(f"{_REPORTS}/"):
-            (out / name).write_bytes(files[name])
-    publish(tables, out / "hours" / hour)
+def _publish(files: Files, results: Results, task: HourTask) -> None:
+    """Put tables and reports of an hour; the reports' names begin with it."""
+    tables, reports = f"{_TABLES}/", f"{_REPORTS}/{task.name}"
+    placed = {
+        f"{task.folder}/{name.removeprefix(tables)}" if name.startswith(tables) else name: content
+        for name, content in files.items()
+    }
+    results.publish(placed, task.folder, task.key, replaced=(f"{task.folder}/", reports))

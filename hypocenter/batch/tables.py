@@ -10,14 +10,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .results import Results
+
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
 _TIME = pa.timestamp("ns", tz="UTC")
 
 TABLES: dict[str, pa.Schema] = {
-    # An incident that was felt at an entry, and what the ranking said of it.
+    # An incident that was felt at an entry, and what the ranking said of it; it was looked for in one trace in
+    # ``sample``.
     "incidents": pa.schema(
         [
             ("incident", _TEXT),
+            ("sample", _INT),
             ("start", _TIME),
             ("end", _TIME),
             ("symptom", _TEXT),
@@ -62,7 +66,10 @@ TABLES: dict[str, pa.Schema] = {
             ("server_p95_s", _REAL),
         ]
     ),
-    "coverage": pa.schema([("hour", _TIME), ("spans", _INT), ("linked", _INT), ("explained_ratio", _REAL)]),
+    # An hour of which one trace in ``sample`` was linked.
+    "coverage": pa.schema(
+        [("hour", _TIME), ("sample", _INT), ("spans", _INT), ("linked", _INT), ("explained_ratio", _REAL)]
+    ),
 }
 
 
@@ -74,19 +81,27 @@ def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 def write_tables(folder: Path, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
     """Write each table to a file of its own name."""
     for name in rows:
-        pq.write_table(table(name, rows[name]), folder / f"{name}.parquet", compression="zstd")
+        (folder / f"{name}.parquet").write_bytes(parquet(table(name, rows[name])))
 
 
-def joined(name: str, folders: Iterable[Path]) -> pa.Table:
-    """Return table ``name`` of all folders, in their order."""
-    parts = [pq.read_table(folder / f"{name}.parquet", schema=TABLES[name]) for folder in folders]
+def parquet(rows: pa.Table) -> bytes:
+    """Return rows as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def count_of(file: bytes) -> int:
+    """Return the rows of a Parquet file."""
+    return int(pq.read_metadata(pa.BufferReader(file)).num_rows)
+
+
+def joined(results: Results, name: str, folders: Iterable[str]) -> pa.Table:
+    """Return table ``name`` of all folders of ``results``, in their order."""
+    files = results.read([f"{folder}/{name}.parquet" for folder in folders])
+    parts = [pq.read_table(pa.BufferReader(file), schema=TABLES[name]) for file in files]
     return pa.concat_tables([TABLES[name].empty_table(), *parts])
-
-
-def combine(folders: Iterable[Path]) -> dict[str, pd.DataFrame]:
-    """Return each table over all hours, in order of time."""
-    listed = sorted(folders)
-    return {name: joined(name, listed).to_pandas() for name in TABLES}
 
 
 def reliability(edges: pd.DataFrame) -> pd.DataFrame:

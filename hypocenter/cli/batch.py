@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ..legible import visible
 from .answers import FOUND, Output
 from .places import StorePlace
 from .rank import RankerName
@@ -40,6 +43,10 @@ def batch(
     sample: Annotated[
         int, typer.Option(min=1, help="Roll up one trace in so many; adjusted counts make up for the rest.")
     ] = 1,
+    most_spans: Annotated[
+        int | None,
+        typer.Option(min=1, help="Link about so many spans an hour at most: of a busier one a sample of traces."),
+    ] = None,
     master: Annotated[str | None, typer.Option(help="The cluster's URL (spark://host:7077), for Spark.")] = None,
     output: Output = "text",
     link: Links = None,
@@ -56,26 +63,45 @@ def batch(
         raise typer.BadParameter("takes no --since, --until or --every: the alerts say when", param_hint="--alerts")
     if alerts is not None and link:
         raise typer.BadParameter("is for reports, and --alerts writes none", param_hint="--link")
+    if most_spans is not None and sample != 1:
+        raise typer.BadParameter("chooses the sample itself; leave out --sample", param_hint="--most-spans")
     interval_s, templates = None if every is None else _interval(every), templates_of(link)
-    from ..batch.results import results_at
     from ..tracer.store.remote import store_at
 
     opened = store_at(store, sample=sample)
-    with _engine(engine, master) as at_work:
-        if alerts is not None:
-            _rank_alerts(opened, out, alerts, ranker, at_work, output, exit_code)
-            return
-        while True:
-            with results_at(out) as folder:
-                done = _one_pass(opened, folder, since, until, ranker, at_work, templates)
-            typer.echo(_to_json(done, out) if output == "json" else _to_text(done, out))
-            if interval_s is None:
-                break
-            time.sleep(interval_s)
-    if done.failed:
-        raise typer.Exit(1)
-    if exit_code and len(done.incidents):
-        raise typer.Exit(FOUND)
+
+    def one_pass() -> Pass:
+        from ..batch import run
+
+        window = _window(opened, since, until)
+        with _engine(engine, master) as at_work, _progress() as show:
+            done = run(opened, out, window, ranker, show, at_work, templates, most_spans)
+        typer.echo(_to_json(done) if output == "json" else _to_text(done))
+        return done
+
+    if alerts is not None:
+        with _engine(engine, master) as at_work:
+            _rank_alerts(opened, out, alerts, ranker, at_work, most_spans, output, exit_code)
+    elif interval_s is not None:
+        _go_on(one_pass, interval_s)
+    else:
+        done = one_pass()
+        if done.failed:
+            raise typer.Exit(1)
+        if exit_code and len(done.incidents):
+            raise typer.Exit(FOUND)
+
+
+def _go_on(one_pass: Callable[[], object], interval_s: float) -> NoReturn:
+    """Do a pass at each interval; what keeps one from being done is told, and may have passed by the next."""
+    from ..errors import SourceError
+
+    while True:
+        try:
+            one_pass()
+        except SourceError as error:
+            typer.echo(f"hypocenter: {error}; the next pass is in {interval_s:g} s", err=True)
+        time.sleep(interval_s)
 
 
 def _engine(name: str, master: str | None) -> AbstractContextManager[Engine]:
@@ -88,15 +114,23 @@ def _engine(name: str, master: str | None) -> AbstractContextManager[Engine]:
 
 
 def _rank_alerts(
-    store: Opened, out: str, alerts: Path, ranker: str, engine: Engine, output: str, exit_code: bool
+    store: Opened,
+    out: str,
+    alerts: Path,
+    ranker: str,
+    engine: Engine,
+    most_spans: int | None,
+    output: str,
+    exit_code: bool,
 ) -> None:
     from ..batch.alerts import rank_alerts, read_alerts
-    from ..batch.results import results_at
 
-    with results_at(out) as folder, _progress() as show:
-        incidents = rank_alerts(store, folder, read_alerts(alerts), engine, ranker, show)
-    told = _incidents_json(incidents) if output == "json" else [*_incident_lines(incidents), out]
-    typer.echo(json.dumps({"incidents": told}, indent=2) if output == "json" else "\n".join(told))
+    with _progress() as show:
+        incidents = rank_alerts(store, out, read_alerts(alerts), engine, ranker, show, most_spans)
+    if output == "json":
+        typer.echo(json.dumps({"incidents": _incidents_json(incidents)}, indent=2))
+    else:
+        typer.echo("\n".join(visible(line) for line in [*_incident_lines(incidents), out]))
     if (incidents["outcome"] == "failed").any():
         raise typer.Exit(1)
     if exit_code and len(incidents):
@@ -105,30 +139,22 @@ def _rank_alerts(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Yield a function that shows steps done, steps in all and the step at work, on standard error."""
+    """Yield a function that shows steps done, steps in all and what was done last, on standard error.
+
+    A terminal shows a bar; elsewhere, in the log of a job say, each step is a line.
+    """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total, step: typer.echo(f"{done} of {total}: {visible(step)}", err=True)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("look", total=None)
-        yield lambda done, total, step: bar.update(task, completed=done, total=total, description=step)
-
-
-def _one_pass(
-    store: Opened,
-    out: Path,
-    since: str | None,
-    until: str | None,
-    ranker: str,
-    engine: Engine,
-    links: dict[str, str],
-) -> Pass:
-    from ..batch import run
-
-    window = _window(store, since, until)
-    with _progress() as show:
-        return run(store, out, window, ranker, show, engine, links)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("looking", total=None)
+        yield lambda done, total, step: bar.update(task, completed=done, total=total, description=escape(visible(step)))
 
 
 def _window(store: Opened, since: str | None, until: str | None) -> Window | None:
@@ -161,28 +187,36 @@ def _interval(text: str) -> float:
 def _incident_lines(incidents: pd.DataFrame) -> list[str]:
     lines = []
     for row in incidents.to_dict("records"):
-        ranked = row["outcome"] == "ranked"
-        origin = f"{row['origin']} ({row['kind']}) {row['probability']:.0%}" if ranked else "no clear origin"
-        felt = row["felt"] or row["symptom"] or "not told where"
-        lines.append(f"{row['start']:%Y-%m-%d %H:%M:%S}  {origin}  felt: {felt}")
+        felt = row["felt"] if isinstance(row.get("felt"), str) else row["symptom"]
+        lines.append(f"{row['start']:%Y-%m-%d %H:%M:%S}  {_origin(row)}  felt: {felt or 'not told where'}")
     return lines
+
+
+def _origin(row: dict[str, Any]) -> str:
+    if row["outcome"] != "ranked":
+        return "no clear origin"
+    named = f"{row['origin']} ({row['kind']})"
+    # Not every ranker gives one.
+    return named if math.isnan(row["probability"]) else f"{named} {row['probability']:.0%}"
 
 
 def _incidents_json(incidents: pd.DataFrame) -> Any:
     return json.loads(incidents.to_json(orient="records", date_format="iso", date_unit="ns"))
 
 
-def _to_text(done: Pass, out: str) -> str:
-    head = f"{done.analysed} hours analysed, {done.skipped} unchanged"
-    failed = [f"not analysed: {line}" for line in done.failed]
-    return "\n".join([head, *_incident_lines(done.incidents), *failed, _page(done, out)])
+def _to_text(done: Pass) -> str:
+    counted = Counter(done.samples.values())
+    lines = [
+        f"{done.analysed} hours analysed, {done.skipped} unchanged",
+        *(f"one trace in {sample} linked: {hours} hours" for sample, hours in sorted(counted.items())),
+        *_incident_lines(done.incidents),
+        *(f"not analysed: {line}" for line in done.failed),
+        done.page,
+    ]
+    return "\n".join(visible(line) for line in lines)
 
 
-def _to_json(done: Pass, out: str) -> str:
+def _to_json(done: Pass) -> str:
     counts = {"analysed": done.analysed, "skipped": done.skipped, "failed": list(done.failed)}
-    return json.dumps(counts | {"page": _page(done, out), "incidents": _incidents_json(done.incidents)}, indent=2)
-
-
-def _page(done: Pass, out: str) -> str:
-    # It was written to a copy of the place where that is not a folder.
-    return f"{out.rstrip('/')}/{done.page.name}"
+    told = {"samples": dict(done.samples), "page": done.page, "incidents": _incidents_json(done.incidents)}
+    return json.dumps(counts | told, indent=2)

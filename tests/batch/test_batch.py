@@ -10,7 +10,7 @@ import pytest
 from small_incident import ONSET_NS, START_NS, telemetry
 from typer.testing import CliRunner
 
-from hypocenter.batch import run, sweep
+from hypocenter.batch import hour, run, sweep
 from hypocenter.cli.main import app
 from hypocenter.errors import SourceError
 from hypocenter.tracer.store import Store
@@ -91,10 +91,30 @@ def test_store_without_spans_in_the_window_is_an_error_that_names_what_it_holds(
         run(store, tmp_path / "out", Window(0, HOUR_NS))
 
 
+def test_hour_that_meets_what_passes_is_tried_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered(*_: object, **__: object) -> None:
+        raise SourceError("the storage does not answer", retryable=True)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such thing")
+
+    for module, name, instead, told in (
+        (hour, "case_of", unanswered, "SourceError: the storage does not answer"),
+        (sweep, "fill", broken, "RuntimeError: no such thing"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, instead)
+            done = run(store, tmp_path / "out")
+        assert (done.analysed, done.failed) == (0, (f"2023-11-14T22: {told}",))
+    assert run(store, tmp_path / "out").incidents.outcome.to_list() == ["ranked"]
+
+
 def test_page_escapes_telemetry_and_loads_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", create=True)
     store.append(telemetry(suspect="<script>alert(1)</script>"), arrived_ns=START_NS)
-    page = run(store, tmp_path / "out").page.read_text(encoding="utf-8")
+    page = Path(run(store, tmp_path / "out").page).read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page
     assert "default-src &#39;none&#39;" in page and "http" not in page.split("</style>")[1]
 

@@ -10,10 +10,11 @@ import pytest
 from small_incident import ALERT_NS, END_NS
 from typer.testing import CliRunner
 
+from hypocenter.analysis.ranking import Ranking
 from hypocenter.batch import alerts
 from hypocenter.batch.alerts import Alert, rank_alerts, read_alerts
 from hypocenter.cli.main import app
-from hypocenter.errors import DecodeError
+from hypocenter.errors import DecodeError, SourceError
 from hypocenter.graph.engine import duckdb_engine
 from hypocenter.tracer.store import Store
 
@@ -44,7 +45,8 @@ def test_sample_is_of_the_rollups_that_alerts_without_a_service_are_looked_for_i
         rank_alerts(Store(store.path, sample=2), out, asked, engine)
         assert [folder.name for folder in store.path.glob("rollups*")] == ["rollups-one-in-2"]
         rank_alerts(store, out, asked, engine)
-    # What was found in a sample does not answer for the whole.
+    # What was found in a sample does not answer for the whole, and every row tells which it is of.
+    assert pd.read_parquet(out / "incidents.parquet")["sample"].to_list() == [1]
     assert len(list((out / "alerts").iterdir())) == 2
 
 
@@ -52,7 +54,7 @@ def test_hours_are_rolled_up_by_the_engine_once_and_only_for_alerts_without_a_se
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(alerts, "_rank", lambda _, alert, __: ({"incident": str(alert.at_ns), "outcome": "failed"}, []))
+    monkeypatch.setattr(alerts, "_rank", lambda *_: Ranking("none", "no-origin"))
     with duckdb_engine() as engine:
         roll_up = engine.roll_up
         monkeypatch.setattr(
@@ -62,6 +64,47 @@ def test_hours_are_rolled_up_by_the_engine_once_and_only_for_alerts_without_a_se
         assert asked == []
         rank_alerts(store, tmp_path / "found", [Alert(ALERT_NS + n) for n in range(50)], engine)
         assert len(asked) == len(list((store.path / "rollups").glob("*/[!.]*"))) > 0
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), SourceError("no answer", retryable=True)])
+def test_alert_that_cannot_be_ranked_for_now_costs_no_other_and_is_ranked_by_the_next_pass(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    rank = alerts._rank
+
+    def broken(store: Store, alert: Alert, ranker: str) -> Ranking:
+        if alert.at_ns == ALERT_NS:
+            raise error
+        return rank(store, alert, ranker)
+
+    asked = [Alert(ALERT_NS, "web"), Alert(ALERT_NS + SECOND_NS, "web")]
+    with duckdb_engine() as engine:
+        with monkeypatch.context() as patched:
+            patched.setattr(alerts, "_rank", broken)
+            found = rank_alerts(store, tmp_path / "out", asked, engine)
+        again = rank_alerts(store, tmp_path / "out", asked, engine)
+    assert found.outcome.to_list() == ["failed", "ranked"] and again.outcome.to_list() == ["ranked", "ranked"]
+    told = "no answer" if isinstance(error, SourceError) else "ZeroDivisionError: by zero"
+    assert found.error.dropna().to_list() == [told] and again.service.to_list() == ["payment", "payment"]
+
+
+def test_alerts_that_were_cut_go_on_where_they_ended(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_done: int, _total: int, _step: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(alerts, "_TOGETHER", 1)
+    asked, told = [Alert(ALERT_NS + n * SECOND_NS, "web") for n in range(3)], list[tuple[int, int, str]]()
+    with duckdb_engine() as engine:
+        with pytest.raises(KeyboardInterrupt):
+            rank_alerts(store, tmp_path / "out", asked, engine, progress=cut)
+        found = rank_alerts(store, tmp_path / "out", asked, engine, progress=lambda *step: told.append(step))
+    assert told == [
+        (1, 2, "ranked 1 alerts from 2023-11-14T22:19:01Z on"),
+        (2, 2, "ranked 1 alerts from 2023-11-14T22:19:02Z on"),
+    ]
+    assert found.service.to_list() == ["payment"] * 3
 
 
 def test_file_of_alerts_is_read_and_a_bad_line_is_named(tmp_path: Path) -> None:

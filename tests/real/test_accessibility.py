@@ -39,7 +39,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     report = RankedIncident(small.ranking(), small.case()).report(folder / "report.html", LINKS)
     store = Store(folder / "store", create=True)
     store.append(small.telemetry(), arrived_ns=small.START_NS)
-    batch = run(store, folder / "batch").page
+    batch = Path(run(store, folder / "batch").page)
     hook = hook_pages.pages(folder / "hook", hooks.Workers(), hooks.alert("web"), hooks.alert("checkout", name="Slow"))
     for name in ("list", "incident"):
         (folder / f"{name}.html").write_text(hook[name], encoding="utf-8")
