@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -67,17 +68,7 @@ def latency_heatmap(
         colorbar=_counts(int(count.max()), what),
     )
     figure.update_yaxes(type="log", title={"text": "duration"}, **_ticks(rows[0], rows[-1]))
-    if failed.any():
-        marked = np.flatnonzero(failed)
-        figure.add_scatter(
-            x=[times[i] for i in marked],
-            y=[middles[-1] * 1.6] * len(marked),
-            mode="text",
-            text="✕",
-            textfont_color=SUSPECT,
-            hovertext=[f"{failed[i]:,} errors" for i in marked],
-            hoverinfo="text",
-        )
+    _add_errors(figure, times, failed, middles[-1] * 1.6)
     if region is not None:
         figure.add_shape(
             type="rect",
@@ -89,6 +80,21 @@ def latency_heatmap(
         )
     figure.update_layout(title={"text": plain(title, 200)} if title else None, margin_t=48 if title else 12)
     return figure.update_layout(dragmode="select", showlegend=False)
+
+
+def _add_errors(figure: go.Figure, times: Sequence[object], failed: np.ndarray, height_s: float) -> None:
+    """Mark the columns in which something failed."""
+    marked = np.flatnonzero(failed)
+    if len(marked):
+        figure.add_scatter(
+            x=[times[int(i)] for i in marked],
+            y=[height_s] * len(marked),
+            mode="text",
+            text="✕",
+            textfont_color=SUSPECT,
+            hovertext=[f"{failed[i]:,} errors" for i in marked],
+            hoverinfo="text",
+        )
 
 
 def _counts(most: int, what: str) -> dict[str, object]:

@@ -40,7 +40,25 @@ def state_timeline(
     lanes = list(ordered.index[:most])
     names = {lane: plain(lane, 48) for lane in lanes}
     figure = blank(110 + 26 * max(len(lanes), 1))
-    shown = states[states.object.isin(lanes)]
+    _add_states(figure, states[states.object.isin(lanes)], names)
+    _add_events(figure, events[events.object.isin(lanes)], names)
+    figure.update_yaxes(categoryorder="array", categoryarray=[names[lane] for lane in lanes][::-1])
+    figure.update_xaxes(type="date")
+    # A word that does not fit its bar is left to the hover.
+    figure.update_layout(uniformtext={"minsize": 9, "mode": "hide"})
+    add_marks(figure, marks or {})
+    if not lanes:
+        nothing(figure)
+    left_out = f"{len(ordered) - len(lanes):,} quieter objects not shown" if len(ordered) > len(lanes) else None
+    top_px = 48 + 14 * len(marks or {})
+    figure.update_layout(barmode="overlay", bargap=0.3, margin_t=top_px, height=top_px + 80 + 26 * max(len(lanes), 1))
+    figure.update_xaxes(title={"text": left_out} if left_out else None)
+    return figure.update_layout(
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}, margin_b=80
+    )
+
+
+def _add_states(figure: go.Figure, shown: pd.DataFrame, names: Mapping[str, str]) -> None:
     for is_bad, colour, pattern, name in ((False, NORMAL, "", "as it should be"), (True, SUSPECT, "/", "not well")):
         part = shown[shown.is_bad == is_bad]
         if len(part):
@@ -63,28 +81,17 @@ def state_timeline(
                 customdata=part.state.map(plain),
                 hovertemplate="%{y}: %{customdata}<br>since %{base}<extra></extra>",
             )
-    told = events[events.object.isin(lanes)]
-    if len(told):
-        figure.add_scatter(
-            x=told.time.dt.floor("us"),
-            y=told.object.map(names),
-            mode="markers",
-            name="event",
-            marker={"symbol": "diamond", "size": 9, "color": SECOND, "line": {"width": 1, "color": PAPER}},
-            hovertext=[plain(text, 200) for text in told.text],
-            hovertemplate="%{x|%H:%M:%S} %{hovertext}<extra>%{y}</extra>",
-        )
-    figure.update_yaxes(categoryorder="array", categoryarray=[names[lane] for lane in lanes][::-1])
-    figure.update_xaxes(type="date")
-    # A word that does not fit its bar is left to the hover.
-    figure.update_layout(uniformtext={"minsize": 9, "mode": "hide"})
-    add_marks(figure, marks or {})
-    if not lanes:
-        nothing(figure)
-    left_out = f"{len(ordered) - len(lanes):,} quieter objects not shown" if len(ordered) > len(lanes) else None
-    top_px = 48 + 14 * len(marks or {})
-    figure.update_layout(barmode="overlay", bargap=0.3, margin_t=top_px, height=top_px + 80 + 26 * max(len(lanes), 1))
-    figure.update_xaxes(title={"text": left_out} if left_out else None)
-    return figure.update_layout(
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}, margin_b=80
+
+
+def _add_events(figure: go.Figure, told: pd.DataFrame, names: Mapping[str, str]) -> None:
+    if told.empty:
+        return
+    figure.add_scatter(
+        x=told.time.dt.floor("us"),
+        y=told.object.map(names),
+        mode="markers",
+        name="event",
+        marker={"symbol": "diamond", "size": 9, "color": SECOND, "line": {"width": 1, "color": PAPER}},
+        hovertext=[plain(text, 200) for text in told.text],
+        hovertemplate="%{x|%H:%M:%S} %{hovertext}<extra>%{y}</extra>",
     )

@@ -53,13 +53,6 @@ def waterfall(
     shown = worth(spans, most)
     start = int(spans.start_ns.min()) if len(spans) else 0
     begin, length = (shown.start_ns - start) / 1e6, shown.duration_ns / 1e6
-    names = [
-        "\N{NO-BREAK SPACE}" * min(depth, 8) + shortened(f"{service} {operation}", LABEL_LENGTH - min(depth, 8))
-        for depth, service, operation in zip(shown.depth, shown.service, shown.operation, strict=True)
-    ]
-    # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.
-    longest = max(map(len, names), default=0)
-    labels = [plain(name).replace(" ", "\N{NO-BREAK SPACE}") for name in (n.ljust(longest) for n in names)]
     stands_out = (shown.service == suspect) | shown.span_id.isin(list(calls))
     figure = blank(_CHROME_PX + _BAR_PX * max(len(shown), 1))
     figure.add_bar(
@@ -88,7 +81,7 @@ def waterfall(
         range=[len(shown) - 0.4, -0.6],
         tickmode="array",
         tickvals=list(range(len(shown))),
-        ticktext=labels,
+        ticktext=_labels(shown),
         tickfont={"size": 10, "family": "ui-monospace, monospace"},
         showgrid=False,
         zeroline=False,
@@ -102,6 +95,16 @@ def waterfall(
         title={"text": f"ms since the trace began{told}<br>✕ error, line: critical path"},
     )
     return figure.update_layout(showlegend=False, bargap=0.35, margin_t=16)
+
+
+def _labels(shown: pd.DataFrame) -> list[str]:
+    names = [
+        "\N{NO-BREAK SPACE}" * min(depth, 8) + shortened(f"{service} {operation}", LABEL_LENGTH - min(depth, 8))
+        for depth, service, operation in zip(shown.depth, shown.service, shown.operation, strict=True)
+    ]
+    # plotly sets these labels flush right: in a fixed pitch and equally long they show their depth at the left.
+    longest = max(map(len, names), default=0)
+    return [plain(name.ljust(longest)).replace(" ", "\N{NO-BREAK SPACE}") for name in names]
 
 
 def _hover(row: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -37,39 +38,27 @@ def decode(requests: Iterable[Any], source: str, tally: Tally) -> dict[str, pa.T
     resources: list[Pairs] = []
     size = RepeatedBytes()
     seen = 0
-    for request in requests:
-        for resource_logs in request.resource_logs:
-            resource = pairs_of(resource_logs.resource.attributes)
-            size.of(resource)
-            for scope_logs in resource_logs.scope_logs:
-                for record in scope_logs.log_records:
-                    seen += 1
-                    # The event's own time where there is one, else when the collector saw it: the data model's advice.
-                    time_ns = record.time_unix_nano or record.observed_time_unix_nano
-                    if not 0 < time_ns <= _LAST_TIME_NS:
-                        reason = (
-                            "log record with a time after the year 2262" if time_ns else "log record without a time"
-                        )
-                        tally.drop(reason, f"{source}: log record {seen}")
-                        continue
-                    size.repeat()
-                    keys, texts = pairs_of(record.attributes)
-                    if record.event_name:
-                        keys, texts = [*keys, "event.name"], [*texts, orjson.dumps(record.event_name).decode()]
-                    severity = record.severity_number or _SEVERITY.get(record.severity_text, 0)
-                    body = text_of(record.body)
-                    rows.append(
-                        (
-                            time_ns,
-                            severity,
-                            _EMPTY if body == "null" else body,
-                            record.trace_id,
-                            record.span_id,
-                            len(resources),
-                        )
-                    )
-                    attributes.append((resource[0] + keys, resource[1] + texts))
-            resources.append(resource)
+    for resource_logs in chain.from_iterable(request.resource_logs for request in requests):
+        resource = pairs_of(resource_logs.resource.attributes)
+        size.of(resource)
+        resources.append(resource)
+        for record in chain.from_iterable(scope_logs.log_records for scope_logs in resource_logs.scope_logs):
+            seen += 1
+            # The event's own time where there is one, else when the collector saw it: the data model's advice.
+            time_ns = record.time_unix_nano or record.observed_time_unix_nano
+            if not 0 < time_ns <= _LAST_TIME_NS:
+                reason = "log record with a time after the year 2262" if time_ns else "log record without a time"
+                tally.drop(reason, f"{source}: log record {seen}")
+                continue
+            size.repeat()
+            keys, texts = pairs_of(record.attributes)
+            if record.event_name:
+                keys, texts = [*keys, "event.name"], [*texts, orjson.dumps(record.event_name).decode()]
+            severity = record.severity_number or _SEVERITY.get(record.severity_text, 0)
+            body = text_of(record.body)
+            body = _EMPTY if body == "null" else body
+            rows.append((time_ns, severity, body, record.trace_id, record.span_id, len(resources) - 1))
+            attributes.append((resource[0] + keys, resource[1] + texts))
     times, severities, bodies, trace_ids, span_ids, owners = zip(*rows, strict=True) if rows else ((),) * 6
     own, repeated = Attributes.of(attributes).unique()
     common = Attributes.of(resources)

@@ -6,7 +6,7 @@ members of the trace state, flags, counts of what the client dropped, schema URL
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -136,12 +136,7 @@ def finish(raw: RawSpans, source: str, tally: Tally) -> pa.Table:
         "span without a start time": start == 0,
         "span with a time after the year 2262": (start > _LAST_TIME_NS) | (end > _LAST_TIME_NS),
     }
-    kept = np.ones(len(start), bool)
-    for reason, wrong in refused.items():
-        rows = np.flatnonzero(kept & wrong)
-        if len(rows):
-            tally.drop(reason, f"{source}: span {rows[0] + 1}", len(rows))
-            kept[rows] = False
+    kept = _kept(refused, len(start), source, tally)
     parent, kind, status = fields["parent_span_id"], fields["kind"], fields["status"]
     columns: dict[str, Any] = {name: resources.pick(keys).take(resource) for name, keys in RESOURCE_ATTRIBUTES.items()}
     columns |= {name: attributes.pick(keys) for name, keys in SPAN_ATTRIBUTES.items()}
@@ -165,14 +160,15 @@ def finish(raw: RawSpans, source: str, tally: Tally) -> pa.Table:
         "links": _links(raw, source, tally),
         "source": pa.repeat(pa.scalar(source), len(start)),
     }
-    malformed_parent = _where(pc.and_(pc.is_null(columns["parent_span_id"]), _given(parent)))
-    tally.repair("service.name missing", int((kept & _where(pc.is_null(columns["service"]))).sum()))
-    tally.repair("end before start", int((kept & (end < start)).sum()))
-    tally.repair("parent span id not valid", int((kept & malformed_parent).sum()))
-    tally.repair("unknown span kind", int((kept & (columns["kind"] != kind.to_numpy(zero_copy_only=False))).sum()))
-    tally.repair(
-        "unknown span status", int((kept & (columns["status"] != status.to_numpy(zero_copy_only=False))).sum())
-    )
+    repaired = {
+        "service.name missing": _where(pc.is_null(columns["service"])),
+        "end before start": end < start,
+        "parent span id not valid": _where(pc.and_(pc.is_null(columns["parent_span_id"]), _given(parent))),
+        "unknown span kind": columns["kind"] != kind.to_numpy(zero_copy_only=False),
+        "unknown span status": columns["status"] != status.to_numpy(zero_copy_only=False),
+    }
+    for reason, rows in repaired.items():
+        tally.repair(reason, int((kept & rows).sum()))
     tally.repair("attribute key repeated", repeated + repeated_in_resources)
     arrays = [
         pa.array(columns[f.name], f.type) if isinstance(columns[f.name], np.ndarray) else columns[f.name] for f in SPANS
@@ -182,6 +178,17 @@ def finish(raw: RawSpans, source: str, tally: Tally) -> pa.Table:
         table = table.filter(pa.array(kept))
     tally.accepted["spans"] += table.num_rows
     return table
+
+
+def _kept(refused: Mapping[str, np.ndarray], count: int, source: str, tally: Tally) -> np.ndarray:
+    """Return which of the rows stay; each that goes is counted under the first reason that refuses it."""
+    kept = np.ones(count, bool)
+    for reason, wrong in refused.items():
+        rows = np.flatnonzero(kept & wrong)
+        if len(rows):
+            tally.drop(reason, f"{source}: span {rows[0] + 1}", len(rows))
+            kept[rows] = False
+    return kept
 
 
 def _check_size(raw: RawSpans, resource: np.ndarray) -> None:
