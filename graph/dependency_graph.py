@@ -16,6 +16,7 @@ from hypocenter.errors import GraphError
 from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window
 from .calls import Calls
 from .coverage import Coverage
+from .node_names import nodes_of
 from .rollup import STEP_NS, Rollups, empty, to_steps, within
 from .rollup import merge as merge_rollups
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..tracer.store import Store
     from .diff import GraphDiff
+    from .told_match import Matched
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class DependencyGraph:
     not say so (`hypocenter.graph.sampling_bias.is_unmarked_sample`) also ``adjusted_count``, ``rate_per_s`` and
     ``error_ratio``; ``rate_from``, ``errors_from`` and ``durations_from`` name the source of each.
 
+    ``is_matched`` says that ``told`` names nodes as the spans do; else `matched` finds which of theirs it means.
+
     Rows of ``rollups`` are of steps of ``step_ns``, 10 s or coarser. Of traces one in ``sample`` was linked.
 
     A graph without ``windows`` came from a file that tells no times: rates, errors and durations are unknown.
@@ -58,6 +62,7 @@ class DependencyGraph:
     told: Rollups = field(default_factory=empty)
     step_ns: int = STEP_NS
     sample: int = 1
+    is_matched: bool = False
 
     @classmethod
     def of(cls, rollups: Rollups, window: Window) -> DependencyGraph:
@@ -149,9 +154,12 @@ class DependencyGraph:
         both = (
             graph.rollups if graph.step_ns == step_ns else to_steps(graph.rollups, step_ns) for graph in (self, other)
         )
-        told = merge_rollups([self.told, other.told])
+        # Of two graphs one of which is matched, the other is matched first: names are then those of its own spans.
+        is_matched = self.is_matched or other.is_matched
+        told = (graph.with_matched().told if is_matched else graph.told for graph in (self, other))
         sample = max(self.sample, other.sample)
-        return DependencyGraph(merge_rollups(both), _union(self.windows + other.windows), told, step_ns, sample)
+        windows = _union(self.windows + other.windows)
+        return DependencyGraph(merge_rollups(both), windows, merge_rollups(told), step_ns, sample, is_matched)
 
     @cached_property
     def critical_s(self) -> float:
@@ -160,13 +168,24 @@ class DependencyGraph:
 
     @cached_property
     def known(self) -> pa.Table:
-        """The rows of the edge rollup: those of spans, and those of metrics for edges that spans lack."""
-        traced = Calls.of(self.rollups.edges).ends
-        pairs = set(zip(traced["source"], traced["target"], strict=True))
-        told = self.told.edges
-        ends = zip(told["caller"].to_pylist(), told["callee"].to_pylist(), strict=True)
-        missing = told.filter(pa.array([pair not in pairs for pair in ends], pa.bool_()))
-        return pa.concat_tables([self.rollups.edges, missing])
+        """The rows of the edge rollup: those of spans, and those of metrics for calls that spans lack."""
+        return self.matched.beside(self.rollups.edges)
+
+    @cached_property
+    def matched(self) -> Matched:
+        """What metrics tell, between the nodes of spans (docs/linking.md, "What metrics tell")."""
+        from .told_match import WITHOUT_PEER, Matched, match
+
+        if self.is_matched or not len(self.told.edges):
+            return Matched(self.told.edges)
+        lost = self.rollups.unlinked.filter(pc.equal(self.rollups.unlinked["reason"], WITHOUT_PEER))
+        sums = lost.group_by("service").aggregate([("count", "sum")]).to_pydict()
+        without_peer = dict(zip(sums["service"], sums["count_sum"], strict=True))
+        return match(self.rollups.edges, self.told.edges, nodes_of(self.rollups), without_peer)
+
+    def with_matched(self) -> DependencyGraph:
+        """Return the graph whose ``told`` speaks of the nodes of spans, so that any part of it is matched alike."""
+        return replace(self, told=replace(self.told, edges=self.matched.edges), is_matched=True)
 
     @cached_property
     def calls(self) -> Calls:

@@ -238,7 +238,7 @@ def _rate_test(
 
 def _dispersion(graph: DependencyGraph) -> Floats:
     """Return how much the calls of each edge vary from step to step, of those whose rate metrics tell by these."""
-    from_spans, told = graph.calls, Calls.of(graph.told.edges)
+    from_spans, told = graph.calls, Calls.of(graph.matched.edges)
     varies = pd.Series(told.dispersion(graph.steps, graph.step_ns), pd.MultiIndex.from_frame(told.ends[_ENDS]))
     ends = pd.MultiIndex.from_frame(from_spans.ends[_ENDS])
     by_metrics = graph.edges.set_index(_ENDS)["rate_from"].reindex(ends).eq("metrics").to_numpy()

@@ -40,7 +40,7 @@ class Finding:
 def findings(graph: DependencyGraph) -> list[Finding]:
     """Return what is wrong with the telemetry of a graph, what concerns most spans or calls first."""
     found = [*_unlinked(graph), _broken_context(graph), _without_client(graph), _unnamed(graph)]
-    found += [_uninstrumented(graph), _too_many_operations(graph)]
+    found += [_uninstrumented(graph), _too_many_operations(graph), _named_otherwise(graph)]
     return sorted((f for f in found if f.subjects), key=lambda f: -sum(count for _, count in f.subjects))
 
 
@@ -105,4 +105,14 @@ def _too_many_operations(graph: DependencyGraph) -> Finding:
         "spans of operations beyond the limit per service, kept under one name",
         "span names hold ids or paths: use the route's template",
         zip(folded.index, folded, strict=True),
+    )
+
+
+def _named_otherwise(graph: DependencyGraph) -> Finding:
+    matched = graph.matched
+    return _finding(
+        "calls of metrics that spans tell under other names, so that neither can check the other",
+        "give metrics the names of spans: the same peer attributes, and service.namespace, deployment.environment.name "
+        "and k8s.cluster.name as dimensions (docs/linking.md, What metrics tell)",
+        ((f"{a} -> {b} ({matched.rules[a, b]})", count) for (a, b), count in matched.covered.items()),
     )

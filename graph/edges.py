@@ -59,6 +59,7 @@ def over_time(graph: DependencyGraph, step_ns: int = MINUTE_NS) -> pd.DataFrame:
     """
     if step_ns <= 0 or step_ns % graph.step_ns:
         raise ValueError(f"expected a multiple of {graph.step_ns // SECOND_NS} s in nanoseconds, got {step_ns}")
+    graph = graph.with_matched()
     parts = []
     for window in graph.windows:
         for start_ns in range(window.start_ns // step_ns * step_ns, window.end_ns, step_ns):
@@ -71,7 +72,7 @@ def over_time(graph: DependencyGraph, step_ns: int = MINUTE_NS) -> pd.DataFrame:
 
 def _with_told(frame: pd.DataFrame, graph: DependencyGraph) -> pd.DataFrame:
     """Return the edges with the source of each number, rates and shares of errors from metrics where these win."""
-    told = Calls.of(graph.told.edges)
+    told = Calls.of(graph.matched.edges)
     sums = pd.DataFrame({name: told.total(name) for name in ("count", "errors")}, told.ends.index)
     sums.index = pd.MultiIndex.from_frame(told.ends[["source", "target"]])
     found = sums.reindex(pd.MultiIndex.from_frame(frame[["source", "target"]]))

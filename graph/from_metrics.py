@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..tracer.window import MINUTE_NS, Window
 from .histogram import bucket
 from .rollup import SCHEMAS, STEP_NS, Rollups, empty
 from .told_edges import meaning, told_edges
+from .told_match import CONSUMER, match
 
 # A sample this much before the window still tells what the first one within grew by.
 _LOOKBACK_NS = 5 * MINUTE_NS
@@ -46,12 +48,18 @@ def roll_up_metrics(series: pa.Table, points: pa.Table, window: Window) -> Rollu
     Only growth that ends in ``window`` counts. Istio's calls are taken from the callee's proxy, else from the caller's.
     A duration stands in the middle (geometric) of its bucket of the metric, so quantiles are as coarse as those.
     """
-    told = told_edges(series)
-    grown = _growth(told, points, window)
-    cells: dict[tuple[int, str, str], dict[str, Any]] = {}
+    grown = _growth(told_edges(series), points, window)
+    of_spans = grown["of_spans"].to_numpy(dtype=bool)
+    graphs, spans = (_edges(grown[chosen]) for chosen in (~of_spans, of_spans))
+    return replace(empty(), edges=match(graphs, spans, {}).beside(graphs))
+
+
+def _edges(grown: pd.DataFrame) -> pa.Table:
+    """Return the rows of edges that series of one sort tell."""
+    cells: dict[tuple[int, str, str, bool], dict[str, Any]] = {}
     for row in _one_reporter(grown).itertuples():
-        step = row.time_ns // STEP_NS * STEP_NS
-        cell = cells.setdefault((step, row.caller, row.callee), {"caller_kind": "service", "callee_kind": "service"})
+        key = (row.time_ns // STEP_NS * STEP_NS, row.caller, row.callee, row.callee_kind == CONSUMER)
+        cell = cells.setdefault(key, {"caller_kind": "service", "callee_kind": "service"})
         cell["caller_kind"] = row.caller_kind if row.caller_kind != "service" else cell["caller_kind"]
         cell["callee_kind"] = row.callee_kind if row.callee_kind != "service" else cell["callee_kind"]
         if isinstance(row.growth, dict):
@@ -60,10 +68,8 @@ def roll_up_metrics(series: pa.Table, points: pa.Table, window: Window) -> Rollu
                 into[number] = into.get(number, 0) + count
         else:
             cell[row.measure] = cell.get(row.measure, 0) + row.growth
-    edges = [_edge(key, cells[key]) for key in sorted(cells) if cells[key].get("count")]
-    nothing = empty()
-    table = pa.Table.from_pylist(edges, SCHEMAS["edges"])
-    return Rollups(table, nothing.operations, nothing.instances, nothing.unlinked)
+    edges = [_edge(key[:3], cells[key]) for key in sorted(cells) if cells[key].get("count")]
+    return pa.Table.from_pylist(edges, SCHEMAS["edges"])
 
 
 def _growth(told: pd.DataFrame, points: pa.Table, window: Window) -> pd.DataFrame:

@@ -34,7 +34,8 @@ def grouped(graph: DependencyGraph, groups: Mapping[str, str]) -> DependencyGrap
     members = [groups.get(node, node) for node in nodes]
     kinds = best_kinds(members, graph.calls.node_kinds(nodes))
     kinds = {group: kinds[group] for group in set(groups.values()) & kinds.keys()}
-    return replace(graph, rollups=_renamed(graph.rollups, groups, kinds), told=_renamed(graph.told, groups, kinds))
+    told = graph.with_matched()
+    return replace(told, rollups=_renamed(told.rollups, groups, kinds), told=_renamed(told.told, groups, kinds))
 
 
 def by_namespace(graph: DependencyGraph) -> DependencyGraph:

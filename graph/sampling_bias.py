@@ -14,7 +14,7 @@ from .doctor import Finding
 from .rollup import Rollups
 
 # Below this share of the calls that metrics count, spans are a sample of them.
-_SAMPLED = 0.8
+SAMPLED = 0.8
 # What chance and bursts do not do, and what would be too small to matter.
 _DEVIATIONS, _FACTOR, _LEAST_CALLS = 4.5, 2.0, 20
 _ALL_FAILED_CALLS, _ALL_FAILED_NS = 200, 10 * MINUTE_NS
@@ -30,7 +30,7 @@ def is_unmarked_sample(count: np.ndarray, adjusted_count: np.ndarray, told: np.n
 
     Shapes (n,) all; NaN in ``told`` is an edge that metrics do not tell of, never a sample.
     """
-    sampled: np.ndarray = (count < _SAMPLED * told) & (adjusted_count == count)
+    sampled: np.ndarray = (count < SAMPLED * told) & (adjusted_count == count)
     return sampled
 
 

@@ -24,6 +24,8 @@ _CHOICES: dict[str, list[Any]] = {
     "messaging_system": [None, None, "kafka"],
     "messaging_operation": [None, "send", "process", "receive", "create", "settle"],
     "adjusted_milli": [1000, 1500, 16000],
+    "environment": [None, None, "prod", "test"],
+    "cluster": [None, "eu", "us"],
 }
 
 

@@ -26,7 +26,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Report the coverage of the dependency graph: what is lost, by which services, and the likely remedy."""
-    from ..graph import clock_skew, from_metrics
+    from ..graph import clock_skew
     from ..graph.context_breaks import context_breaks, explosions
     from ..graph.dependency_graph import DependencyGraph
     from ..graph.doctor import findings
@@ -37,8 +37,12 @@ def doctor(
     opened = store_at(store)
     graph = DependencyGraph.read(opened, window_of(opened, since, until))
     say_if_empty(opened, graph)
-    told = from_metrics.read(opened, graph.window)
-    found = [*biases(graph.rollups, told), *context_breaks(opened, graph), *findings(graph), *explosions(opened, graph)]
+    found = [
+        *biases(graph.rollups, graph.with_matched().told),
+        *context_breaks(opened, graph),
+        *findings(graph),
+        *explosions(opened, graph),
+    ]
     skews = clock_skew.read(opened, graph.window)
     skewed = skews[skews["is_skewed"]]
     seen, adjusted = int(graph.edges["count"].sum()), float(graph.edges["adjusted_count"].sum())

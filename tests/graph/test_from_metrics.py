@@ -8,6 +8,7 @@ from rollup_tables import edge, histogram, rollups
 
 from hypocenter.graph import from_metrics
 from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.rollup import empty
 from hypocenter.tracer.ingest import ingest
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import SECOND_NS, Window
@@ -33,7 +34,7 @@ def told(tmp_path: Path, *lines: str, window: Window = WHOLE) -> DependencyGraph
     (tmp_path / "scrape.txt").write_text(text, encoding="utf-8")
     store = Store(tmp_path / "store", create=True)
     assert ingest([tmp_path / "scrape.txt"], store).failed == 0
-    return DependencyGraph.of(from_metrics.read(store, window), window)
+    return DependencyGraph.of(empty(), window).with_metrics(from_metrics.read(store, window))
 
 
 def rows(graph: DependencyGraph, *columns: str) -> list[tuple[Any, ...]]:
@@ -199,3 +200,57 @@ def test_store_of_metrics_alone_has_a_graph(tmp_path: Path) -> None:
     told(tmp_path, *(labelled(f"{GRAPH}_total", v, at, **ends) for at, v in ((0, 0), (15, 4))))
     made = DependencyGraph.read(Store(tmp_path / "store"))
     assert rows(made, "count", "known_from") == [("web", "cart", 4, "metrics")]
+
+
+def test_span_metrics_add_to_a_service_graph_what_it_does_not_tell(tmp_path: Path) -> None:
+    def grown(name: str, value: int, **labels: str) -> list[str]:
+        return [labelled(f"{name}_total", n, at, **labels) for at, n in ((0, 0), (15, value))]
+
+    span = {"service_name": "web", "span_kind": "SPAN_KIND_CLIENT"}
+    made = told(
+        tmp_path,
+        *grown(GRAPH, 9, client="web", server="cart"),
+        *grown(GRAPH, 6, client="web", server="shop", connection_type="database"),
+        *grown(SPANS, 9, **span, server_address="cart.shop.svc:8080"),
+        *grown(SPANS, 6, **span, server_address="db-1", db_system="mysql"),
+        *grown(SPANS, 4, **span, server_address="stripe.com"),
+    )
+    assert rows(made, "kind", "count") == [
+        ("web", "cart", "service", 9), ("web", "shop", "database", 6), ("web", "stripe.com", "external", 4),
+    ]  # fmt: skip
+
+
+def test_virtual_node_is_the_callee_of_a_caller_that_is_known_also_without_its_label(tmp_path: Path) -> None:
+    ends = ({"client": "user", "server": "web"}, {"client": "web", "server": "stripe"})
+    lines = [
+        labelled(f"{GRAPH}_total", value, at, connection_type="virtual_node", **labels)
+        for labels in ends
+        for at, value in ((0, 0), (15, 3))
+    ]
+    assert rows(told(tmp_path, *lines), "kind") == [("external", "web", "entry"), ("web", "stripe", "external")]
+
+
+def test_metrics_that_say_where_services_run_tell_deployments_of_one_name_apart(tmp_path: Path) -> None:
+    graph = [
+        {"client": "web", "server": "cart", "server_service_namespace": space, "server_k8s_cluster_name": "eu"}
+        for space in ("shop", "bank")
+    ]
+    spans = [
+        {"service_name": "web", "deployment_environment_name": place, "span_kind": "SPAN_KIND_CLIENT", "db_name": "db"}
+        for place in ("prod", "staging")
+    ]
+    named = [*((f"{GRAPH}_total", labels) for labels in graph), *((f"{SPANS}_total", labels) for labels in spans)]
+    made = told(tmp_path, *(labelled(n, v, at, **labels) for n, labels in named for at, v in ((0, 0), (15, 3))))
+    assert rows(made, "count") == [
+        ("web", "bank/cart", 3), ("web", "shop/cart", 3), ("web@prod", "db", 3), ("web@staging", "db", 3),
+    ]  # fmt: skip
+
+
+def test_istio_workloads_of_one_name_in_several_namespaces_are_told_apart(tmp_path: Path) -> None:
+    places = ("shop", "bank")
+    lines = [
+        labelled("istio_requests_total", value, at, source_workload="web", destination_workload="cart",
+                 destination_workload_namespace=place, reporter="destination", response_code="200")
+        for place in places for at, value in ((0, 0), (15, 4))
+    ]  # fmt: skip
+    assert rows(told(tmp_path, *lines), "count") == [("web", "bank/cart", 4), ("web", "shop/cart", 4)]

@@ -70,13 +70,26 @@ def built(name: str, go: str) -> Path:
     return program
 
 
+_SPAN_PEERS = [
+    "service.peer.name",
+    "server.address",
+    "db.namespace",
+    "db.system.name",
+    "messaging.destination.template",
+]
+
+# Name, labels and value of points.
+Sums = list[tuple[str, dict[str, str], int]]
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Rows of ``edges`` are client, server, connection_type, count, failed; those of ``operations`` service, operation,
-    kind (OTLP's number), count, failed."""
+    kind (OTLP's number), count, failed; both come from ``sums``."""
 
     edges: pd.DataFrame
     operations: pd.DataFrame
+    sums: Sums
 
 
 def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
@@ -93,7 +106,11 @@ def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
                     "virtual_node_peer_attributes": _PEER_NAMES,
                     "database_name_attributes": ["db.namespace", "db.name"],
                 },
-                "spanmetrics": {"metrics_flush_interval": "500ms", "histogram": {"disable": True}},
+                "spanmetrics": {
+                    "metrics_flush_interval": "500ms",
+                    "histogram": {"disable": True},
+                    "dimensions": [{"name": name} for name in _SPAN_PEERS],
+                },
             },
             "exporters": {"otlphttp": {"endpoint": sink.url, "encoding": "json", "compression": "none"}},
             "service": {
@@ -109,12 +126,14 @@ def collector_metrics(program: Path, folder: Path, spans: pa.Table) -> Metrics:
             # Calls are given up in the order of their arrival: once this one is, all others are told.
             _send(port, _last_of_all(spans))
             # Counters are cumulative, so the latest export tells all.
-            edges, operations = _edges([]), _operations([])
-            while _LAST not in set(edges["server"]):
+            of_edges: Sums = []
+            of_spans: Sums = []
+            while not any(labels.get("server") == _LAST for _, labels, _ in of_edges):
                 sums = _sums(sink.next())
-                edges = _edges(sums) if any(name in _MEASURES for name, _, _ in sums) else edges
-                operations = _operations(sums) if any(name == _CALLS for name, _, _ in sums) else operations
-    return Metrics(edges[edges["server"] != _LAST], operations[operations["service"] != _LAST])
+                of_edges = [one for one in sums if one[0] in _MEASURES] or of_edges
+                of_spans = [one for one in sums if one[0] == _CALLS] or of_spans
+    told = [one for one in [*of_edges, *of_spans] if _LAST not in one[1].values()]
+    return Metrics(_edges(told), _operations(told), told)
 
 
 @contextmanager
@@ -192,7 +211,6 @@ def _last_of_all(spans: pa.Table) -> pa.Table:
 
 _MEASURES = {"traces_service_graph_request_total": "count", "traces_service_graph_request_failed_total": "failed"}
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-Sums = list[tuple[str, dict[str, str], int]]
 
 
 def _sums(export: dict[str, Any]) -> Sums:

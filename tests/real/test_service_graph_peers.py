@@ -5,6 +5,7 @@ Their edges are ours, call by call, or differ by a rule that docs/linking.md nam
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from functools import cache
@@ -14,12 +15,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from go_peers import Metrics, built, collector_metrics, jaeger_edges
-from linking_scenarios import SCENARIOS, Scenario
+from go_peers import Metrics, Sums, built, collector_metrics, jaeger_edges
+from linking_scenarios import SCENARIOS, START_NS, Scenario
 
 from benchmarks.generate import span_tables
+from hypocenter.graph.dependency_graph import DependencyGraph
+from hypocenter.graph.from_metrics import roll_up_metrics
 from hypocenter.graph.link import Links, link
 from hypocenter.graph.rollup import roll_up
+from hypocenter.tracer.schema import POINTS, SERIES
+from hypocenter.tracer.window import HOUR_NS, Window
 
 # The first test may have to compile both, from nothing.
 pytestmark = pytest.mark.timeout(2400)
@@ -147,6 +152,38 @@ def test_collector_counts_generated_calls_as_we_do_but_for_the_rules_named(colle
         ]
     )
     assert of_generated(collector) == Counter(theirs)
+
+
+@pytest.mark.parametrize("family", ["traces_service_graph", "traces.span.metrics", "traces"])
+def test_what_the_collector_tells_of_our_spans_adds_no_call_to_them(family: str, go: str) -> None:
+    window = Window(START_NS, START_NS + HOUR_NS)
+    alone = DependencyGraph.of(roll_up(link(all_spans())), window)
+    sums = [one for one in told_by_collector(go).sums if one[0].startswith(family)]
+    both = alone.with_metrics(roll_up_metrics(*as_metrics(sums), window))
+    ends = ["source", "target", "count", "errors"]
+    assert both.edges[ends].sort_values(ends).values.tolist() == alone.edges[ends].sort_values(ends).values.tolist()
+    assert both.edges["known_from"].value_counts()["traces and metrics"] > 50
+    # Only an export of both sides that was repeated is more calls to others than to us.
+    wins = both.edges[both.edges["rate_from"] == "metrics"]["source"].tolist()
+    assert wins == ([] if "span" in family else ["export of both sides that was repeated/web"])
+    assert set(both.matched.rules.values()) == (
+        {"peer"} if "span" in family else {"message", "peer", "no-peer", "consumed"}
+    )
+
+
+def as_metrics(sums: Sums) -> tuple[pa.Table, pa.Table]:
+    """Return series and points of counters that grew to their value."""
+    series = [
+        dict.fromkeys(SERIES.names)
+        | {"series_id": f"{at}", "name": name, "kind": "sum", "temporality": "delta", "source": "collector"}
+        | {"attributes": [(key, json.dumps(value)) for key, value in labels.items()]}
+        for at, (name, labels, _) in enumerate(sums)
+    ]
+    points = [
+        {"series_id": f"{at}", "time_ns": START_NS, "value": float(value), "histogram": None}
+        for at, (_, _, value) in enumerate(sums)
+    ]
+    return pa.Table.from_pylist(series, SERIES), pa.Table.from_pylist(points, POINTS)
 
 
 def test_collector_counts_the_spans_of_generated_operations_as_we_do(go: str) -> None:
