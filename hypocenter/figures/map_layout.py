@@ -178,11 +178,26 @@ def _ordered(
 
 
 def _keep_known_order(column: list[str], lane_of: Mapping[str, str], anchors: Mapping[str, Point]) -> list[str]:
-    """Return the column with the anchored nodes of each lane in the order of their earlier height."""
+    """Return the column with the anchored nodes of each lane in their earlier order: from the top, fold by fold."""
+    known = [node for node in column if node in anchors]
+    fold = _folds([anchors[node][0] for node in known])
     queue: dict[str, list[str]] = {}
-    for node in sorted((n for n in column if n in anchors), key=lambda n: -anchors[n][1]):
+    for node in sorted(known, key=lambda n: (fold[anchors[n][0]], -anchors[n][1])):
         queue.setdefault(lane_of[node], []).append(node)
     return [queue[lane_of[node]].pop(0) if node in anchors else node for node in column]
+
+
+def _folds(xs: Sequence[float]) -> dict[float, float]:
+    """Return the folds of the earlier column that most nodes come from; who comes from another is of its first one.
+
+    Folds are less than a unit apart, columns are not.
+    """
+    distinct = sorted(set(xs))
+    gaps = [i for i, (one, following) in enumerate(itertools.pairwise(distinct), 1) if following - one > _FOLD + 0.01]
+    bounds = itertools.pairwise([0, *gaps, len(distinct)])
+    columns = [distinct[first:last] for first, last in bounds]
+    most = max(columns, key=lambda column: sum(x in column for x in xs))
+    return dict.fromkeys(distinct, most[0] if most else 0.0) | {x: x for x in most}
 
 
 def _crossings(order: Sequence[Sequence[str]], right: Mapping[str, list[str]]) -> int:

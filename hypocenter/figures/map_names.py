@@ -24,6 +24,7 @@ def fitting(
     font_px: Sequence[float],
     width_px: float,
     most: int,
+    taken: np.ndarray | None = None,
 ) -> list[str | None]:
     """Return the side on which each text fits, or None; earlier nodes come first.
 
@@ -32,16 +33,17 @@ def fitting(
     centres_px : (n, 2), pixels, y upwards.
     width_px : width of the drawing; no text leaves it.
     most : how many texts are placed at most.
+    taken : (m, 4), left, bottom, right and top of what else is written there already.
     """
     radii = np.asarray(radii_px)
     sides: list[str | None] = []
-    boxes = np.empty((0, 4))
+    boxes = np.empty((0, 4)) if taken is None else taken
+    most += len(boxes)
     discs = np.column_stack([centres_px - radii[:, None], centres_px + radii[:, None]])
     for i, ((x, y), text, font) in enumerate(zip(centres_px, texts, font_px, strict=True)):
         if len(boxes) == most:
             return sides + [None] * (len(texts) - i)
-        half_w, half_h = max(map(len, text.split("\n"))) * font * _CHARACTER_WIDTH / 2, font * _LINE_HEIGHT / 2
-        half_h *= text.count("\n") + 1
+        half_w, half_h = (side / 2 for side in size_px(text, font))
         found = None
         for side, (dx, dy) in _SIDES:
             cx, cy = x + dx * (radii[i] + half_w + 2), y + dy * (radii[i] + half_h + 1)
@@ -57,6 +59,12 @@ def fitting(
                 break
         sides.append(found)
     return sides
+
+
+def size_px(text: str, font_px: float) -> tuple[float, float]:
+    """Return about how wide and high lines of text are."""
+    lines = text.split("\n")
+    return max(map(len, lines)) * font_px * _CHARACTER_WIDTH, len(lines) * font_px * _LINE_HEIGHT
 
 
 def _overlap(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -17,8 +17,9 @@ from ..errors import GraphError
 from ..legible import shortened, visible
 from ..tracer.window import to_rfc3339
 from .look import INK, PAPER, blank, in_one_look, plain
+from .map_curves import clear_point, loop, smooth
 from .map_layout import Layout, Point, layered
-from .map_names import fitting
+from .map_names import fitting, size_px
 from .map_scale import SHAPES, Scale, legend
 from .map_text import edge_text, label, node_text, number
 
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 _WIDTHS = (1.0, 1.8, 3.0, 4.8)
-_HALO_PX = 10.0
+_HALO_PX, _EDGE_REACH_PX = 10.0, 5.0
 _PAGE_WIDTH_PX = 1360
 _MOST_NAMES = 110
 TOWARDS = ("both", "callers", "callees")
 _OUTLINE, _LANES, _LANE_NAME = "#3e4c59", ("#eaeff4", "#f4f6f8"), "#52606d"
+_LANE_NAME_PX, _LANE_NAME_RISE = 11, 0.48
 _BEHIND_ORIGIN, _BEHIND_SYMPTOM = "#ffd166", "#9ad0f5"
 
 
@@ -151,6 +153,7 @@ class ServiceMap:
         # Lanes tell groups apart, not single nodes.
         are_groups = 1 < len(set(groups.values())) < len(groups)
         self.layout: Layout = layered(self.calls, groups if are_groups else {}, positions)
+        self.lanes = [lane for lane in self.layout.lanes if lane.name]
         self.path = self._path()
         rows = max((y for _, y in self.layout.positions.values()), default=0.0) - min(
             (y for _, y in self.layout.positions.values()), default=0.0
@@ -194,7 +197,6 @@ class ServiceMap:
         return INK if outside else self.scale.colour(self.scale.number(node[self.scale.measure]))
 
     def figure(self, title: str) -> go.Figure:
-        lanes = [lane for lane in self.layout.lanes if lane.name]
         figure = blank(self.height_px)
         figure.add_traces([*self._lines(), *self._bold_path(), *self._halos(), *self._marks(), *self._names()])
         figure.add_trace(self._hover_of_edges())
@@ -202,14 +204,14 @@ class ServiceMap:
         numbers = {self.scale.number(record[self.scale.measure]) for record in shown}
         figure.add_traces(list(legend({node["kind"] for node in self.nodes.values()}, self.scale, numbers)))
         x_range, y_range = self.ranges
-        for i, lane in enumerate(lanes):
+        for i, lane in enumerate(self.lanes):
             figure.add_shape(
                 type="rect", layer="below", x0=x_range[0], x1=x_range[1], y0=lane.low - 0.5, y1=lane.high + 0.5,
                 fillcolor=_LANES[i % 2], line_width=0,
             )  # fmt: skip
             figure.add_annotation(
-                x=x_range[0], y=lane.high + 0.48, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
-                xanchor="left", yanchor="top", font={"size": 11, "color": _LANE_NAME},
+                x=x_range[0], y=lane.high + _LANE_NAME_RISE, text=f"<b>{plain(lane.name, 40)}</b>", showarrow=False,
+                xanchor="left", yanchor="top", font={"size": _LANE_NAME_PX, "color": _LANE_NAME},
             )  # fmt: skip
         figure.update_layout(
             title={"text": plain(title, 200)}, margin={"l": 20, "r": 20, "t": 46, "b": 60}, hovermode="closest",
@@ -226,29 +228,16 @@ class ServiceMap:
         xs, ys = [x for x, _ in points] or [0.0], [y for _, y in points] or [0.0]
         side = max(0.6, (max(xs) - min(xs)) * 0.05)
         # A lane ends beyond its nodes, and its name stands at its upper edge.
-        ends = [end for lane in self.layout.lanes if lane.name for end in (lane.low - 0.5, lane.high + 0.5)]
+        ends = [end for lane in self.lanes for end in (lane.low - 0.5, lane.high + 0.5)]
         low, high = min([min(ys) - 1.0, *ends]), max([max(ys) + 1.0, *ends])
         return [min(xs) - side, max(xs) + side], [low, high]
 
     def _curve(self, caller: str, callee: str) -> np.ndarray:
-        """Return points (n, 2) of the smooth line of a call, horizontal at its ends and bends."""
+        """Return points (n, 2) of the line of a call."""
         start, end = self.layout.positions[caller], self.layout.positions[callee]
         if caller == callee:
-            turn = self.curve[:, None] * 2 * np.pi
-            size = (self.radius_px[caller] + 4) / self.px_per_unit
-            loop: np.ndarray = np.hstack([0.8 * np.sin(turn), 1 - np.cos(turn)]) * size + start
-            return loop
-        stops = [start, *self.layout.routes.get((caller, callee), ()), end]
-        parts: list[np.ndarray] = []
-        for (x0, y0), (x1, y1) in itertools.pairwise(stops):
-            reach = (x1 - x0) * 0.45
-            # A call back to the left bows downwards, clear of the call that it answers.
-            bow = -0.9 if x1 <= x0 and len(stops) == 2 else 0.0
-            control = np.array([[x0, y0], [x0 + reach, y0 + bow], [x1 - reach, y1 + bow], [x1, y1]])
-            t = self.curve[:, None]
-            weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
-            parts.append((weights @ control)[1 if parts else 0 :])
-        return np.vstack(parts)
+            return loop(start, (self.radius_px[caller] + 4) / self.px_per_unit, self.curve)
+        return smooth([start, *self.layout.routes.get((caller, callee), ()), end], self.curve)
 
     def _lines(self) -> Iterable[go.Scatter]:
         """Yield the calls, one trace for all of a colour and width, healthy and light ones first."""
@@ -375,7 +364,9 @@ class ServiceMap:
             texts,
             fonts,
             _PAGE_WIDTH_PX,
-            _MOST_NAMES,
+            # Where there is room, all; a thousand services leave none, and names would only hide them.
+            int(np.interp(len(names), [200, 600], [200, _MOST_NAMES])),
+            self._lane_names(),
         )
         shown = [i for i, side in enumerate(sides) if side is not None or names[i] in marked]
         return [
@@ -391,13 +382,28 @@ class ServiceMap:
             )
         ]  # fmt: skip
 
+    def _lane_names(self) -> np.ndarray:
+        """Return where the names of lanes stand, (n, 4), in pixels upwards: left, bottom, right, top."""
+        tops = [(lane.high + _LANE_NAME_RISE - self.ranges[1][0]) * self.px_per_unit[1] for lane in self.lanes]
+        sizes = [size_px(shortened(lane.name, 40), _LANE_NAME_PX) for lane in self.lanes]
+        boxes = [(0.0, top - high, wide, top) for top, (wide, high) in zip(tops, sizes, strict=True)]
+        return np.asarray(boxes, dtype=float).reshape(-1, 4)
+
     def _hover_of_edges(self) -> go.Scatter:
-        middles = {ends: (curve := self._curve(*ends))[len(curve) // 2] for ends in self.edges}
+        points = self._edge_points()
         return go.Scatter(
-            x=[point[0] for point in middles.values()], y=[point[1] for point in middles.values()], mode="markers",
-            showlegend=False, marker={"size": 10, "opacity": 0}, text=[edge_text(edge) for edge in self.edges.values()],
+            x=points[:, 0].tolist(), y=points[:, 1].tolist(), mode="markers", showlegend=False,
+            marker={"size": 2 * _EDGE_REACH_PX, "opacity": 0}, text=[edge_text(edge) for edge in self.edges.values()],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
+
+    def _edge_points(self) -> np.ndarray:
+        """Return where the pointer finds each call, (n, 2): near its middle, and on no node."""
+        centres = np.array(list(self.layout.positions.values())).reshape(-1, 2) * self.px_per_unit
+        reach = np.array([self.radius_px[name] for name in self.layout.positions]) + _EDGE_REACH_PX
+        curves = [self._curve(*ends) for ends in self.edges]
+        points = [curve[clear_point(curve * self.px_per_unit, centres, reach)] for curve in curves]
+        return np.asarray(points).reshape(-1, 2)
 
 
 def _first_known(*values: float) -> float:

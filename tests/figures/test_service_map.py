@@ -5,6 +5,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+from generated_system import system
 from rollup_tables import edge, graph, histogram
 
 from hypocenter.errors import GraphError
@@ -208,6 +209,11 @@ def test_a_name_gives_way_to_more_important_ones_and_to_nodes() -> None:
     assert sides == ["top center", "middle right", "bottom center", "middle right"]
 
 
+def test_a_name_gives_way_to_what_is_written_there_already() -> None:
+    centres, taken = np.array([[100.0, 50]]), np.array([[60.0, 30, 140, 44]])
+    assert fitting(centres, [4.0], ["service-name"], [10.0], 300, most=1, taken=taken) == ["top center"]
+
+
 def test_no_more_names_than_asked_are_placed() -> None:
     centres = np.array([[100.0, 50 * i] for i in range(5)])
     sides = fitting(centres, [4.0] * 5, ["service-name"] * 5, [10.0] * 5, 300, most=2)
@@ -219,3 +225,39 @@ def test_a_thousand_services_keep_to_a_hundred_names() -> None:
     figure = service_map(made)
     assert len(positions(figure)) == 1000
     assert len(drawn_names(figure)) <= 110
+
+
+@pytest.mark.parametrize("services", [100, 1000])
+def test_the_pointer_finds_each_node_and_each_call_apart(services: int) -> None:
+    figure = service_map(system(services))
+    x, y = figure.layout.xaxis.range, figure.layout.yaxis.range
+    scale = np.array([1360 / (x[1] - x[0]), (figure.layout.height - 106) / (y[1] - y[0])])
+    found = [trace for trace in figure.data if trace.hovertemplate]
+    nodes, calls = (np.column_stack([trace.x, trace.y]) * scale for trace in found)
+    assert (len(nodes), len(calls)) == (len(positions(figure)), len(system(services).edges))
+    radii = np.array(found[0].marker.size) / 2
+    away = np.hypot(*(nodes[:, None] - calls).transpose(2, 0, 1)) - radii[:, None]
+    # The pointer takes a call within 5 px.
+    assert away.min() > 5
+
+
+def test_a_hundred_services_stay_where_they_were_from_one_snapshot_to_the_next() -> None:
+    before, after = system(100), system(100, grown=5)
+    first = service_map(before)
+    again = service_map(before, positions=positions(first))
+    assert positions(again) == positions(first)
+    known, later = positions(first), positions(service_map(after, positions=positions(first)))
+    assert set(later) - set(known) == {f"new-service-{i}" for i in range(5)}
+    swapped = [
+        (one, other)
+        for one, (x1, y1) in known.items()
+        for other, (x2, y2) in known.items()
+        if x1 == x2 and later[one][0] == later[other][0] and (y1 - y2) * (later[one][1] - later[other][1]) < 0
+    ]
+    assert swapped == []
+
+
+def test_most_names_of_a_hundred_services_are_on_the_map() -> None:
+    made = system(100)
+    drawn = drawn_names(service_map(made))
+    assert len(drawn) > 0.85 * len(made.nodes)
