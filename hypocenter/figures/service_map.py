@@ -354,8 +354,8 @@ class ServiceMap:
         roles = {self.symptom: "symptom"} | dict.fromkeys(self.origins, "likely origin")
         base = 12 if len(names) <= 40 else 11 if len(names) <= 200 else 10
         fonts = [base + 2 if n in marked else base for n in names]
-        shown = [visible(shortened(n, 28)) for n in names]
-        texts = [f"{roles[n]}\n{text}" if n in roles else text for n, text in zip(names, shown, strict=True)]
+        short = [visible(shortened(n, 28)) for n in names]
+        texts = [f"{roles[n]}\n{text}" if n in roles else text for n, text in zip(names, short, strict=True)]
         points = np.array([self.layout.positions[n] for n in names]).reshape(-1, 2)
         radii = [self.reach_px[n] for n in names]
         sides = fitting(
