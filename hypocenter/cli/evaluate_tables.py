@@ -14,11 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 from ..report.leaderboard import share
+from .text import left_out, terminal_width, too_many
 
 if TYPE_CHECKING:
     from ..analysis.evaluation.calibration import Calibration
     from ..analysis.evaluation.granularity import GranularityScore
     from ..analysis.evaluation.scoring import Score
+
+# What a narrow terminal does without, the least missed first.
+_SPARE = (
+    *("forced Avg", "forced@1", "peak MiB", "MRR", "AC@5", "quiet", "median s", "AC@3", "n/a", "specificity", "failed"),
+    "Avg@5",
+)
 
 
 def to_json(row: Score | Calibration | GranularityScore) -> dict[str, Any]:
@@ -36,38 +43,35 @@ def to_json(row: Score | Calibration | GranularityScore) -> dict[str, Any]:
 
 def print_scores(scores: Sequence[Score], by: str) -> None:
     """Print a row per group and ranker."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption="[95 % interval]; failed, not applicable and no origin count as wrong; forced scores the order that a "
-        "no-origin keeps",
-    )
-    shares = ("AC@1", "AC@3", "AC@5", "Avg@5", "MRR", "forced@1", "forced Avg", "specificity")
-    for heading in (by, "ranker"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("n", *shares, "quiet", "n/a", "failed", "median s", "peak MiB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-
-    group = None
-    for s in scores:
-        if group not in (None, s.group):
+    before = [None, *(s.group for s in scores)]
+    columns = {
+        by: [s.group if s.group != last else "" for s, last in zip(scores, before, strict=False)],
+        "ranker": [s.ranker for s in scores],
+        "n": [str(s.n) for s in scores],
+        **{f"AC@{k}": [share(s.ac[k], s.ac_interval[k]) for s in scores] for k in (1, 3, 5)},
+        "Avg@5": [share(s.avg5, s.avg5_interval) for s in scores],
+        "MRR": [share(s.mrr, s.mrr_interval) for s in scores],
+        "forced@1": [share(s.forced_ac[1]) for s in scores],
+        "forced Avg": [share(s.forced_avg5) for s in scores],
+        "specificity": [share(s.specificity, s.specificity_interval) for s in scores],
+        "quiet": [str(s.no_fault) for s in scores],
+        "n/a": [str(s.not_applicable) for s in scores],
+        "failed": [str(s.failed) for s in scores],
+        "median s": [f"{s.median_seconds:.2f}" for s in scores],
+        "peak MiB": [f"{s.peak_rss_bytes / 2**20:,.0f}" if s.peak_rss_bytes else "-" for s in scores],
+    }
+    width = terminal_width()
+    gone = too_many(columns, spare=_SPARE, width=width and width - 4, gap=3)
+    forced = "" if "forced@1" in gone else "; forced scores the order that a no-origin keeps"
+    notes = [f"[95 % interval]; failed, not applicable and no origin count as wrong{forced}"]
+    table = Table(box=box.SIMPLE_HEAD, caption="\n".join([*notes, *([left_out(gone)] if gone else [])]))
+    shown = {heading: cells for heading, cells in columns.items() if heading not in gone}
+    for heading in shown:
+        table.add_column(heading, justify="left" if heading in (by, "ranker") else "right", no_wrap=True)
+    for number, row in enumerate(zip(*shown.values(), strict=True)):
+        if row[0] and number:
             table.add_section()
-        table.add_row(
-            "" if group == s.group else s.group,
-            s.ranker,
-            str(s.n),
-            *(share(s.ac[k], s.ac_interval[k]) for k in (1, 3, 5)),
-            share(s.avg5, s.avg5_interval),
-            share(s.mrr, s.mrr_interval),
-            share(s.forced_ac[1]),
-            share(s.forced_avg5),
-            share(s.specificity, s.specificity_interval),
-            str(s.no_fault),
-            str(s.not_applicable),
-            str(s.failed),
-            f"{s.median_seconds:.2f}",
-            f"{s.peak_rss_bytes / 2**20:,.0f}" if s.peak_rss_bytes else "-",
-        )
-        group = s.group
+        table.add_row(*row)
     _print(table)
 
 

@@ -29,16 +29,30 @@ def table(columns: Mapping[str, Sequence[str]], *, left: int, spare: Sequence[st
     Where lines are longer than ``width`` cells, columns are left out in the order of ``spare`` until they fit, and a
     last line names them.
     """
-    widths = {name: max(map(len, (name, *cells))) for name, cells in columns.items()}
-    shown, gone = list(columns), []
-    for name in (name for name in spare if name in columns):
-        if width is None or sum(widths[name] + 2 for name in shown) - 2 <= width:
-            break
-        left -= shown.index(name) < left
-        shown.remove(name)
-        gone.append(name)
+    gone = too_many(columns, spare=spare, width=width)
+    left -= sum(name in gone for name in list(columns)[:left])
+    shown = [name for name in columns if name not in gone]
     lines = aligned([shown, *zip(*(columns[name] for name in shown), strict=True)], left=left)
-    return [*lines, *([f"left out to fit: {', '.join(gone)} (-o json has all)"] if gone else [])]
+    return [*lines, *([left_out(gone)] if gone else [])]
+
+
+def too_many(
+    columns: Mapping[str, Sequence[str]], *, spare: Sequence[str], width: int | None, gap: int = 2
+) -> list[str]:
+    """Return which columns to leave out, in the order of ``spare``, so that lines fit ``width`` cells."""
+    widths = {name: max(map(len, (name, *cells))) + gap for name, cells in columns.items()}
+    gone: list[str] = []
+    for name in (name for name in spare if name in columns):
+        if width is None or sum(widths.values()) - gap <= width:
+            break
+        del widths[name]
+        gone.append(name)
+    return gone
+
+
+def left_out(names: Sequence[str]) -> str:
+    """Return the sentence about columns that did not fit."""
+    return f"left out to fit: {', '.join(names)} (-o json has all)"
 
 
 def terminal_width() -> int | None:
