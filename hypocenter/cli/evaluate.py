@@ -12,7 +12,7 @@ import typer
 from .answers import Output
 
 if TYPE_CHECKING:
-    from ..analysis.evaluation.cases import LabelledCase
+    from ..analysis.evaluation.cases import Derive, LabelledCase
     from ..analysis.evaluation.runner import Prediction
     from ..analysis.evaluation.scoring import Score
 
@@ -51,27 +51,15 @@ def evaluate(
     output: Output = "text",
 ) -> None:
     """Rank labelled incidents with every method and print how often each names the true origin."""
-    from ..analysis.evaluation import derive
-    from ..analysis.evaluation.rename import renamed
     from ..analysis.evaluation.runner import run
 
     # Ranking takes minutes to hours, so what cannot be written is told before.
     for option, path in (("--predictions", predictions), ("--report", report)):
         if path is not None and not path.parent.is_dir():
             raise typer.BadParameter(f"no such folder: {path.parent}", param_hint=option)
-    try:
-        changes = [derive.without(modality) for modality in without or ()]
-        changes += [derive.drop_spans(drop_spans, draw)] if drop_spans else []
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--without / --drop-spans") from error
+    changes = _changes(without or (), drop_spans, draw)
     chosen = _chosen(ranker)
-    labelled = _labelled(cases, root)
-    if quiet:
-        labelled += list(derive.quiet_cases(labelled))
-    if changes:
-        labelled = [derive.derived(case, changes) for case in labelled]
-    if rename is not None:
-        labelled = [renamed(case, rename) for case in labelled]
+    labelled = _derived(_labelled(cases, root), quiet, changes, rename)
     with _Bar("evaluating", len(labelled)) as bar:
         found = list(run(labelled, chosen, alert_offset, bar))
     swept = _swept(labelled, found, ranker or [_OWN]) if sweep else []
@@ -87,6 +75,28 @@ def evaluate(
     if report is not None:
         said = _conditions(alert_offset, drop_spans, without or (), quiet, rename)
         typer.echo(str(_write(report, found, swept, chosen[0], said)), err=True)
+
+
+def _changes(without: Sequence[str], drop_spans: float, draw: int) -> list[Derive]:
+    from ..analysis.evaluation import derive
+
+    try:
+        changes = [derive.without(modality) for modality in without]
+        return [*changes, derive.drop_spans(drop_spans, draw)] if drop_spans else changes
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--without / --drop-spans") from error
+
+
+def _derived(
+    labelled: list[LabelledCase], quiet: bool, changes: Sequence[Derive], rename: int | None
+) -> list[LabelledCase]:
+    """Return the cases with false alarms among them, with less telemetry, and with opaque names, as far as asked."""
+    from ..analysis.evaluation import derive
+    from ..analysis.evaluation.rename import renamed
+
+    found = [*labelled, *derive.quiet_cases(labelled)] if quiet else labelled
+    found = [derive.derived(case, changes) for case in found] if changes else found
+    return found if rename is None else [renamed(case, rename) for case in found]
 
 
 def _chosen(asked: Sequence[str] | None) -> list[str]:
