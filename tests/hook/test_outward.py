@@ -21,8 +21,10 @@ class Answering:
 
     def __init__(self, head: str, body: bytes = b"") -> None:
         self.head, self.body, self.sent = head.replace("\n", "\r\n").encode() + b"\r\n\r\n", body, 0
+        self.tasks: list[Any] = []
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.append(asyncio.current_task())
         with contextlib.suppress(ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(self.head + self.body)
@@ -32,6 +34,8 @@ class Answering:
                 writer.write(self.body)
             await reader.read()  # until the other side has enough
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +48,7 @@ async def reached(folder: Path, answer: Answering, timeout_s: float) -> AsyncIte
     async with server:
         yield outward, sink
         await outward.close()
+        await asyncio.gather(*answer.tasks)
 
 
 def attempt(folder: Path, answer: Answering, timeout_s: float = 60.0) -> Attempt:
