@@ -68,8 +68,10 @@ class Auth(Strict):
 
     def read(self) -> tuple[str | None, str | None]:
         """Return the token, and user and password with a colon between; SourceError when a secret cannot be read."""
-        bearer = self.bearer and self.bearer.read("auth.bearer")
-        return bearer, self.basic and f"{self.basic.user}:{self.basic.password.read('auth.basic.password')}"
+        bearer = None if self.bearer is None else self.bearer.read("auth.bearer")
+        if self.basic is None:
+            return bearer, None
+        return bearer, f"{self.basic.user}:{self.basic.password.read('auth.basic.password')}"
 
 
 class Tls(Strict):
