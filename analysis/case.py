@@ -37,6 +37,9 @@ class Case:
     quiet recording of the same system, perhaps of another day and perhaps empty; ``topology`` is a given caller ->
     callee graph, None when unknown. The alert time may be wrong by minutes in either direction. ``not_read`` says what
     was left out of the telemetry to bound memory; ``noticed`` is what ``alert_ns`` is the time of.
+
+    Services are named as the nodes of the graph, in all of the telemetry: deployments of one name that several
+    environments have, say, are told apart (`hypocenter.graph.named_telemetry.named_as_nodes`).
     """
 
     telemetry: Batch
@@ -46,6 +49,13 @@ class Case:
     topology: nx.DiGraph[str] | None = None
     not_read: tuple[str, ...] = ()
     noticed: str = "the alert"
+
+    def __post_init__(self) -> None:
+        from ..graph.named_telemetry import named_as_nodes
+
+        telemetry, baseline = named_as_nodes([self.telemetry, self.baseline])
+        object.__setattr__(self, "telemetry", telemetry)
+        object.__setattr__(self, "baseline", baseline)
 
     @cached_property
     def links(self) -> Links:

@@ -106,5 +106,12 @@ def read_finer(store: Store, window: Window, by: str) -> Rollups:
 
 def _finer(spans: pa.Table, by: str) -> pa.Table:
     value, service = spans[_FINER[by]], spans["service"]
-    name = value if by == "pod" else pc.binary_join_element_wise(service, value, "@")
-    return spans.set_column(spans.column_names.index("service"), "service", pc.coalesce(name, service))
+    if by == "pod":
+        name = pc.coalesce(value, service)
+    else:
+        group, keys = grouping.group({"service": service, "value": value})
+        pairs = zip(keys["service"].to_pylist(), keys["value"].to_pylist(), strict=True)
+        # Who is told apart anyhow says it already.
+        names = [s if s is None or v is None or v in s.split("@")[1:] else f"{s}@{v}" for s, v in pairs]
+        name = pa.array(names, pa.string()).take(pa.array(group))
+    return spans.set_column(spans.column_names.index("service"), "service", name)

@@ -15,6 +15,7 @@ from ..tracer.window import hours as whole_hours
 from .cache import OVERLAP_NS
 from .compact import COLUMNS
 from .link import link
+from .named_telemetry import PLACE, names_of, with_names
 
 
 @cache
@@ -35,15 +36,20 @@ def scan_calls(store: Store, window: Window | None = None) -> Iterator[pa.Record
 def hours(store: Store, window: Window | None = None) -> Iterator[tuple[Window, pa.Table]]:
     """Yield ``window`` (None: all that the store holds) hour by hour, each with its spans and those 5 minutes around.
 
-    A trace is linked as far as it lies within that, as in the rollups; hours without spans are left out.
+    A trace is linked as far as it lies within that, as in the rollups; hours without spans are left out. Services are
+    named as their nodes, alike in all hours.
     """
     held = store.bounds("spans")
     if held is None:
         return
     start_ns = held.start_ns if window is None else max(window.start_ns, held.start_ns)
     end_ns = held.end_ns if window is None else min(window.end_ns, held.end_ns)
-    for hour in whole_hours(start_ns, end_ns):
+    # Rollups of whole hours tell apart what these hours tell apart.
+    whole = list(whole_hours(start_ns, end_ns))
+    around = Window(whole[0].start_ns - OVERLAP_NS, whole[-1].end_ns + OVERLAP_NS) if whole else window
+    names = names_of(store.scan("spans", around, columns=["service", *PLACE]))
+    for hour in whole:
         part = Window(max(hour.start_ns, start_ns), min(hour.end_ns, end_ns))
         spans = store.read("spans", Window(part.start_ns - OVERLAP_NS, part.end_ns + OVERLAP_NS), columns=COLUMNS)
         if spans.num_rows:
-            yield part, spans
+            yield part, with_names(spans, names)

@@ -241,4 +241,4 @@ def _summed(frame: pd.DataFrame, keys: list[str]) -> Iterator[tuple[Any, ...]]:
     kinds = frame.groupby(keys, as_index=False, sort=True).agg(
         caller_kind=("caller_kind", "min"), callee_kind=("callee_kind", "min"), calls=("calls", "sum")
     )
-    return kinds.itertuples(index=False, name=None)
+    yield from kinds.itertuples(index=False, name=None)

@@ -83,6 +83,17 @@ def test_services_are_told_apart_on_demand(store: Store, by: str, edges: list[tu
     assert made.coverage.spans == 1200
 
 
+def test_deployments_that_are_told_apart_anyhow_are_named_by_a_version_or_an_environment_once(tmp_path: Path) -> None:
+    places = ("prod", "staging")
+    spans = [row for n, place in enumerate(places) for row in request(n, n, OLD | {"environment": place})]
+    store = Store(tmp_path / "store", create=True)
+    store.append(Batch({"spans": pa.Table.from_pylist(spans, SPANS)}))
+    found = {by: sorted(DependencyGraph.read(store, by=by).edges["target"]) for by in ("environment", "version")}
+    assert found == {
+        "environment": ["cart@prod", "cart@staging"], "version": ["cart@prod@1.4", "cart@staging@1.4"],
+    }  # fmt: skip
+
+
 def test_services_are_not_told_apart_by_anything(store: Store) -> None:
     with pytest.raises(GraphError, match="told apart by pod, version, environment, cluster, operation, not 'colour'"):
         DependencyGraph.read(store, by="colour")

@@ -94,3 +94,13 @@ def test_hours_add_up_and_other_calls_are_left_out(tmp_path: Path) -> None:
     assert [row[2] for row in told(store, Window(T0, T0 + 2 * HOUR_NS), "carts")] == [2]
     with pytest.raises(GraphError, match="no call to 'nothing' in"):
         ways(store, Window(T0, T0 + HOUR_NS), "nothing")
+
+
+def test_ways_of_hours_apart_name_a_service_of_several_environments_alike(tmp_path: Path) -> None:
+    hours = [
+        [row | {"environment": place} for row in checkout(f"t{hour}", T0 + hour * HOUR_NS)]
+        for hour, place in enumerate(("prod", "staging"))
+    ]
+    store, window = stored(tmp_path, *hours[0], *hours[1])
+    (found,) = told(store, window, "cart@prod")
+    assert found[0] == "external -> web@prod -> cart@prod"
