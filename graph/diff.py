@@ -209,7 +209,8 @@ def _stands_for(graph: DependencyGraph, callers: pd.Index[str]) -> Floats:
     numbers = graph.edges[["count", "adjusted_count"]]
     whole, of = numbers.sum(), numbers.groupby(graph.edges["source"]).sum()
     factor = (of["adjusted_count"] / of["count"]).reindex(callers)
-    return factor.fillna(whole["adjusted_count"] / whole["count"] if whole["count"] else 1.0).to_numpy(dtype=float)
+    known = factor.fillna(whole["adjusted_count"] / whole["count"] if whole["count"] else 1.0)
+    return np.asarray(known, dtype=np.float64)
 
 
 def _compared(
