@@ -64,9 +64,13 @@ class Matched:
 
     def beside(self, known: pa.Table) -> pa.Table:
         """Return the rows of ``known`` edges and those of ``edges`` between nodes of which these tell no call."""
-        pairs = set(zip(*(known[end].to_pylist() for end in ("caller", "callee")), strict=True))
-        ends = zip(*(self.edges[end].to_pylist() for end in ("caller", "callee")), strict=True)
-        new = self.edges.filter(pa.array([pair not in pairs for pair in ends], pa.bool_()))
+        if not len(self.edges):
+            return known
+        ends = ["caller", "callee"]
+        distinct = known.group_by(ends).aggregate([])
+        pairs = set(zip(*(distinct[end].to_pylist() for end in ends), strict=True))
+        own = zip(*(self.edges[end].to_pylist() for end in ends), strict=True)
+        new = self.edges.filter(pa.array([pair not in pairs for pair in own], pa.bool_()))
         return pa.concat_tables([known, new])
 
 
