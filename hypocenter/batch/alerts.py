@@ -104,12 +104,12 @@ def rank_alerts(
         AlertsTask(view.place, view.sample, group, ranker, _key(view, group, ranker))
         for group, view in zip(groups, seen, strict=True)
     ]
-    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder, task.key)]
+    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder)]
     _roll_up(todo, engine)
     tasks, done = [task for task, _ in todo], 0
     for task, (files, is_final) in zip(tasks, engine.each(_ranked, tasks), strict=True):
         placed = {f"{task.folder}/{name}": content for name, content in files.items()}
-        results.publish(placed, task.folder, task.key if is_final else None, replaced=(f"{task.folder}/",))
+        results.publish(placed, task.folder, is_final=is_final)
         done += len(task.alerts)
         if progress:
             first = to_rfc3339(task.alerts[0].at_ns)

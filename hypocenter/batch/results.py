@@ -21,7 +21,7 @@ from ..tracer.store.remote import filesystem_of, put
 Files = dict[str, bytes]
 # What tasks leave lies in these; all else is of the whole pass.
 _FOLDERS = ("hours", "alerts", "reports")
-_DONE = ".done"
+_DONE = "done"
 _AT_ONCE = 8
 
 
@@ -57,23 +57,26 @@ class Results:
         with self._answering("read"):
             self._names = {name for folder in _FOLDERS for name in self._listed(folder)}
 
-    def is_done(self, folder: str, key: str) -> bool:
-        """Tell whether ``folder`` holds all that a task of this key found."""
-        return f"{folder}/{key}{_DONE}" in self._names
+    def is_done(self, folder: str) -> bool:
+        """Tell whether ``folder``, which is named by all that a task depends on, holds all that it found."""
+        return f"{folder}/{_DONE}" in self._names
 
-    def publish(self, files: Mapping[str, bytes], folder: str, key: str | None, replaced: Sequence[str]) -> None:
+    def publish(
+        self, files: Mapping[str, bytes], folder: str, replaced: Sequence[str] = (), is_final: bool = True
+    ) -> None:
         """Put what a task found, in place of all names that begin with one of ``replaced``.
 
-        ``folder`` is not done before all is there, and is not with ``key`` None: the task will be asked again.
+        Nothing replaced counts as done any more before the first file is put, and ``folder`` does once all are there;
+        not so what is not final: the task will be asked again.
         """
-        older = {name for name in self._names if name.startswith(tuple(replaced))}
-        marks = {name for name in older if name.startswith(f"{folder}/") and name.endswith(_DONE)}
+        older = {name for name in self._names if name.startswith((f"{folder}/", *replaced))}
+        marks = {name for name in older if name.endswith(f"/{_DONE}")}
         self._remove(marks)
         for name, content in files.items():
             self.put(name, content)
         self._remove(older - marks - set(files))
-        if key is not None:
-            self.put(f"{folder}/{key}{_DONE}", b"")
+        if is_final:
+            self.put(f"{folder}/{_DONE}", b"")
 
     def put(self, name: str, content: bytes) -> None:
         """Put a file; it appears whole, and replaces one of its name."""

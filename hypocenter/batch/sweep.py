@@ -88,8 +88,8 @@ class HourTask:
 
     @property
     def folder(self) -> str:
-        """Where its tables lie among the results."""
-        return f"hours/{self.name}"
+        """Where its tables lie among the results: two passes at once do not mix theirs."""
+        return f"hours/{self.name}/{self.key}"
 
 
 def run(
@@ -129,7 +129,7 @@ def run(
         HourTask(view.place, view.sample, hour, ranker, key_of(view, hour, ranker, templates), templates)
         for hour, view in zip(listed, seen, strict=True)
     ]
-    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder, task.key)]
+    todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder)]
     with nullcontext(engine) if engine else open_engine() as at_work:
         failed = _do(todo, results, at_work, progress or (lambda *_: None))
     done = [task for task in every if task.name not in failed]
@@ -194,4 +194,4 @@ def _publish(files: Files, results: Results, task: HourTask) -> None:
         f"{task.folder}/{name.removeprefix(tables)}" if name.startswith(tables) else name: content
         for name, content in files.items()
     }
-    results.publish(placed, task.folder, task.key, replaced=(f"{task.folder}/", reports))
+    results.publish(placed, task.folder, replaced=(f"hours/{task.name}/", reports))

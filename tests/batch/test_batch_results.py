@@ -20,21 +20,27 @@ def _names(folder: Path) -> list[str]:
 
 def test_what_a_task_found_replaces_what_it_found_before_and_nothing_else(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    results.publish({"hours/1/a": b"1", "reports/1-x": b"x"}, "hours/1", "first", ["hours/1/", "reports/1-"])
-    results.publish({"hours/11/a": b"2", "reports/11-y": b"y"}, "hours/11", "other", ["hours/11/", "reports/11-"])
+    for hour in ("1", "11"):
+        files = {f"hours/{hour}/old/a": hour.encode(), f"reports/{hour}-x": b"x"}
+        results.publish(files, f"hours/{hour}/old", [f"hours/{hour}/", f"reports/{hour}-"])
     again = Results(f"file://{tmp_path}")
-    assert again.is_done("hours/1", "first") and not again.is_done("hours/1", "second")
-    again.publish({"hours/1/b": b"3"}, "hours/1", "second", ["hours/1/", "reports/1-"])
-    assert _names(tmp_path) == ["hours/1/b", "hours/1/second.done", "hours/11/a", "hours/11/other.done", "reports/11-y"]
-    assert Results(tmp_path).read(["hours/11/a", "hours/1/b"]) == [b"2", b"3"]
+    assert again.is_done("hours/1/old") and not again.is_done("hours/1/new")
+    again.publish({"hours/1/new/b": b"3"}, "hours/1/new", ["hours/1/", "reports/1-"])
+    assert _names(tmp_path) == [
+        "hours/1/new/b",
+        "hours/1/new/done",
+        "hours/11/old/a",
+        "hours/11/old/done",
+        "reports/11-x",
+    ]
+    assert Results(tmp_path).read(["hours/11/old/a", "hours/1/new/b"]) == [b"11", b"3"]
 
 
 def test_task_that_is_cut_while_its_results_are_put_is_not_done_under_any_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {"hours/1/a": b"1", "hours/1/b": b"1"}
     results = Results(tmp_path)
-    results.publish(files, "hours/1", "first", ["hours/1/"])
+    results.publish({"hours/1/old/a": b"1"}, "hours/1/old", ["hours/1/"])
     put = results.put
 
     def cut(name: str, content: bytes) -> None:
@@ -43,9 +49,18 @@ def test_task_that_is_cut_while_its_results_are_put_is_not_done_under_any_key(
 
     monkeypatch.setattr(results, "put", cut)
     with pytest.raises(KeyboardInterrupt):
-        results.publish(files, "hours/1", "second", ["hours/1/"])
+        results.publish({"hours/1/new/a": b"1", "hours/1/new/b": b"1"}, "hours/1/new", ["hours/1/"])
     again = Results(tmp_path)
-    assert not again.is_done("hours/1", "first") and not again.is_done("hours/1", "second")
+    assert not again.is_done("hours/1/old") and not again.is_done("hours/1/new")
+
+
+def test_two_passes_at_once_over_other_data_do_not_mix_their_tables(tmp_path: Path) -> None:
+    first, second = Results(tmp_path), Results(tmp_path)
+    for results, key in ((first, "one"), (second, "two")):
+        results.publish({f"hours/1/{key}/a": key.encode()}, f"hours/1/{key}", ["hours/1/"])
+    found = Results(tmp_path)
+    assert found.is_done("hours/1/one") and found.is_done("hours/1/two")
+    assert found.read(["hours/1/one/a", "hours/1/two/a"]) == [b"one", b"two"]
 
 
 def test_pass_reads_the_tables_of_hours_and_no_report_of_earlier_ones(
@@ -57,7 +72,8 @@ def test_pass_reads_the_tables_of_hours_and_no_report_of_earlier_ones(
     monkeypatch.setattr(Results, "_content", lambda self, name: asked.append(name) or content(self, name))
     assert run(store, tmp_path).skipped == 1
     tables = ("incidents", "candidates", "edges", "coverage")
-    assert sorted(asked) == sorted(f"hours/2023-11-14T22/{name}.parquet" for name in tables)
+    (folder,) = (tmp_path / "hours" / "2023-11-14T22").iterdir()
+    assert sorted(asked) == sorted(f"hours/2023-11-14T22/{folder.name}/{name}.parquet" for name in tables)
 
 
 def test_data_that_changes_and_changes_back_leaves_nothing_of_what_was_between(store: Store, tmp_path: Path) -> None:

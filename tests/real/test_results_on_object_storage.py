@@ -80,10 +80,10 @@ def test_job_whose_driver_is_killed_goes_on_from_the_hours_that_are_there(url: s
     program = str(Path(sys.executable).with_name("hypocenter"))
     command = [program, "batch", "--store", str(store.path), "--out", url]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_for(lambda: _there(url, ".done"), "the results of an hour", 240)
+    wait_for(lambda: _there(url, "/done"), "the results of an hour", 240)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
-    done = len(_there(url, ".done"))
+    done = len(_there(url, "/done"))
     assert 0 < done < HOURS and "incidents.parquet" not in _there(url, "")
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
@@ -112,7 +112,7 @@ def test_alerts_that_were_cut_go_on_from_the_groups_that_are_there(
     with duckdb_engine() as engine:
         with pytest.raises(KeyboardInterrupt):
             rank_alerts(store, url, asked, engine, progress=cut)
-        assert len(_there(url, ".done")) == 1
+        assert len(_there(url, "/done")) == 1
         found = rank_alerts(store, url, asked, engine, progress=lambda _, total, __: told.append(total))
         expected = rank_alerts(store, tmp_path / "expected", asked, engine)
     assert told == [2, 2] and found.service.to_list() == ["payment"] * 3

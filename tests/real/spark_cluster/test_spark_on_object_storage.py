@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from object_storage import Bucket
 from odd_spans import odd_store
@@ -19,7 +20,7 @@ from hypocenter.graph.rollup import SCHEMAS
 from hypocenter.graph.spark import spark_engine
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.store.copy import copy_hours
-from hypocenter.tracer.store.remote import RemoteStore, store_at
+from hypocenter.tracer.store.remote import RemoteStore, filesystem_of, store_at
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -62,7 +63,10 @@ def test_batch_job_on_the_cluster_reads_and_writes_there_as_one_machine_does_on_
     whole, store = RemoteStore(f"{url}/store", create=True), Store(tmp_path / "store", create=True)
     for one in (whole, store):
         one.append(telemetry(), arrived_ns=START_NS)
-    found, expected = run(whole, tmp_path / "found", engine=spark), run(store, tmp_path / "expected")
+    found, expected = run(whole, f"{url}/found", engine=spark), run(store, tmp_path / "expected")
     assert found.analysed == expected.analysed > 0 and len(expected.incidents) > 0
+    filesystem, path = filesystem_of(url)
     for file in sorted((tmp_path / "expected").glob("*.parquet")):
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "found" / file.name), pd.read_parquet(file))
+        there = pq.read_table(f"{path}/found/{file.name}", filesystem=filesystem).to_pandas()
+        pd.testing.assert_frame_equal(there, pd.read_parquet(file))
+    assert run(whole, f"{url}/found", engine=spark).skipped == expected.analysed
