@@ -57,6 +57,7 @@ def case_of(
     CaseError
         The store holds nothing in the windows, or ``at_ns`` lies outside ``window``.
     """
+    store = store.snapshot()
     held = store.bounds()
     if held is None:
         raise CaseError(f"{store}: the store is empty; fill it with: hypocenter ingest PATH --store {store}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..tracer.store import Store
-from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, hours, to_rfc3339
+from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, to_rfc3339
 from .kept import COARSE, FINE, Kept
 from .node_names import told_apart
 from .rollup import SCHEMAS, Rollups, empty, joined, to_steps, within
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OVERLAP_NS = 5 * MINUTE_NS
 _FOLDER = "rollups"
 # Part of a key: what other rules rolled up is not read.
-_RULES = "7"
+_RULES = "8"
 
 
 def rollups(
@@ -48,11 +48,12 @@ def rollups(
     A trace is linked as far as it lies within 5 minutes of the hour. Cost: reading the rows of the kept hours, 360
     times fewer where they are coarse and whole, and linking those that are not kept.
     """
+    store = store.snapshot()
     bounds = store.bounds("spans")
     if bounds is None:
         return empty()
     parts = []
-    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
+    for hour in store.hours("spans", window):
         place = kept_of(store, hour)
         if place is None:
             continue
@@ -76,6 +77,7 @@ def rollups(
 
 def to_link(store: Store, window: Window) -> int:
     """Return about how many spans `rollups` has to link for a window: those of its hours that are not kept."""
+    store = store.snapshot()
     waiting: dict[str, int] = {}
     for hour, _ in _not_kept(store, window):
         waiting |= {segment.name: segment.rows for segment in store.segments("spans", hour)}
@@ -84,13 +86,14 @@ def to_link(store: Store, window: Window) -> int:
 
 def refresh(store: Store) -> None:
     """Roll up the hours that ended lately, so that a ranking reads them, and drop those of which no span is left."""
+    store = store.snapshot()
     bounds = store.bounds("spans")
     if bounds is None:
         return
-    first = _name(Window(bounds.start_ns // HOUR_NS * HOUR_NS, bounds.end_ns))
-    for older in store.path.glob(f"{_FOLDER}*/*") if store.filesystem is None else ():
-        if older.name < first:
-            shutil.rmtree(older, ignore_errors=True)
+    held = {_name(hour) for hour in store.hours("spans")}
+    for kept in store.path.glob(f"{_FOLDER}*/*") if store.filesystem is None else ():
+        if kept.name not in held:
+            shutil.rmtree(kept, ignore_errors=True)
     # One clock that is ahead must not move the hours that are asked for.
     last_hour_ns = min(bounds.end_ns, time.time_ns()) // HOUR_NS * HOUR_NS
     rollups(store, Window(last_hour_ns - 2 * HOUR_NS, last_hour_ns), coarse=True, durations_of=())
@@ -102,7 +105,7 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
     Whoever reads them then finds them, whichever engine wrote them. An hour that is still filling is kept too: its key
     are its segments, so it is read as long as none came since.
     """
-    filled = 0
+    filled, store = 0, store.snapshot()
     for hour, place in _not_kept(store, window):
         place.write(_roll_up(store, hour, engine.roll_up))
         filled += 1
@@ -111,10 +114,7 @@ def fill(store: Store, window: Window, engine: Engine) -> int:
 
 def _not_kept(store: Store, window: Window) -> Iterator[tuple[Window, Kept]]:
     """Yield the hours with spans that ``window`` touches and that are not kept, each with its place."""
-    bounds = store.bounds("spans")
-    if bounds is None:
-        return
-    for hour in hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns)):
+    for hour in store.hours("spans", window):
         place = kept_of(store, hour)
         if place is not None and not place.exists():
             yield hour, place

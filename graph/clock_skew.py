@@ -6,6 +6,10 @@ synchronous call bounds ``o``: server end - client end <= o <= server start - cl
 
 from __future__ import annotations
 
+import itertools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,18 +17,48 @@ import pyarrow.compute as pc
 
 from ..tracer.store import Store
 from ..tracer.window import Window
+from . import grouping
 from .scan_calls import scan_calls
+from .slices import SLICE_SPANS
+from .spill import Spill
 
 SKEW_COLUMNS = ["caller_clock", "callee_clock", "calls", "skew_ns", "low_ns", "high_ns", "impossible", "is_skewed"]
 _CLOCKS = ["caller_clock", "callee_clock"]
+_BOUNDS = ["low_ns", "high_ns"]
+# Pairs of clocks with about so many calls are judged together.
+_JUDGED_AT_ONCE = 1_000_000
 # The share of calls whose bounds are not believed: asynchronous ones, and those during which a clock was set.
 _DISTRUST = 0.05
 _LEAST_CALLS = 5
 
 
-def read(store: Store, window: Window | None = None) -> pd.DataFrame:
-    """Return the skews (`skews`) of a window of a store; its calls are linked for that."""
-    return skews(pa.Table.from_batches(map(_ends, scan_calls(store, window)), _SCHEMA))
+def read(store: Store, window: Window | None = None, *, slice_spans: int = SLICE_SPANS) -> pd.DataFrame:
+    """Return the skews (`skews`) of a window of a store; its calls are linked for that.
+
+    A call takes 24 bytes of temporary disk, and memory only while its pair of clocks is judged.
+    """
+    numbers: dict[tuple[str, str], int] = {}
+    with tempfile.TemporaryDirectory(prefix="hypocenter-") as folder:
+        spill = Spill(Path(folder) / "calls")
+        for calls in scan_calls(store, window, slice_spans=slice_spans):
+            ends = _ends(calls)
+            if len(ends):
+                group, clocks = grouping.group({name: ends.column(name) for name in _CLOCKS})
+                pairs = zip(*(clocks[name].to_pylist() for name in _CLOCKS), strict=True)
+                pair = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs])[group]
+                spill.add(ends.select(_BOUNDS).append_column("pair", pa.array(pair)), pair)
+        if not numbers:
+            return skews(_SCHEMA.empty_table())
+        spill.close()
+        _, sizes = spill.sizes()
+        _, firsts = np.unique((np.cumsum(sizes) - sizes) // _JUDGED_AT_ONCE, return_index=True)
+        parts = []
+        for first, end in itertools.pairwise([*firsts.tolist(), len(sizes)]):
+            parts.append(_judged(pa.Table.from_batches(spill.read(first, end)).to_pandas(), ["pair"]))
+            spill.forget()
+    found = pd.concat(parts, ignore_index=True)
+    names = pd.DataFrame(list(numbers), columns=_CLOCKS)
+    return _ordered(pd.concat([names.loc[found["pair"]].reset_index(drop=True), found], axis=1))
 
 
 def skews(calls: pa.Table) -> pd.DataFrame:
@@ -40,10 +74,14 @@ def skews(calls: pa.Table) -> pd.DataFrame:
     the median of the middles of each call's. Calls whose server side is the longer one say nothing and are left out.
     """
     ends = calls if calls.schema.equals(_SCHEMA) else pa.Table.from_batches(map(_ends, calls.to_batches()), _SCHEMA)
-    frame = ends.to_pandas()
+    return _ordered(_judged(ends.to_pandas(), _CLOCKS))
+
+
+def _judged(frame: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return a row per pair of clocks, named ``by`` some columns, of the bounds of all its calls."""
     frame["middle_ns"] = (frame["low_ns"] + frame["high_ns"]) // 2
     frame["impossible"] = (frame["low_ns"] > 0) | (frame["high_ns"] < 0)
-    grouped = frame.groupby(_CLOCKS, sort=True)
+    grouped = frame.groupby(by, sort=True)
     found = grouped.size().rename("calls").to_frame()
     found["low_ns"] = grouped["low_ns"].quantile(1 - _DISTRUST, interpolation="lower")
     found["high_ns"] = grouped["high_ns"].quantile(_DISTRUST, interpolation="higher")
@@ -53,7 +91,11 @@ def skews(calls: pa.Table) -> pd.DataFrame:
     found["skew_ns"] = ((found["low_ns"] + found["high_ns"]) // 2).where(agree, median)
     excluded = ((found["low_ns"] > 0) | (found["high_ns"] < 0)) & (found["impossible"] > _DISTRUST * found["calls"])
     found["is_skewed"] = excluded & (found["calls"] >= _LEAST_CALLS)
-    found = found.reset_index()[SKEW_COLUMNS]
+    return found.reset_index()
+
+
+def _ordered(found: pd.DataFrame) -> pd.DataFrame:
+    found = found.sort_values(_CLOCKS, ignore_index=True)[SKEW_COLUMNS]
     order = found["skew_ns"].abs().where(found["is_skewed"], -1)
     return found.iloc[np.argsort(-order.to_numpy(), kind="stable")].reset_index(drop=True)
 

@@ -96,6 +96,7 @@ class DependencyGraph:
         from .cache import rollups
         from .replicas import read_finer
 
+        store = store.snapshot()
         window = window or store.bounds("spans") or store.bounds("points")
         if window is None:
             raise GraphError(f"{store} holds no spans; add some with: hypocenter ingest PATH --store {store}")

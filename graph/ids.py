@@ -60,3 +60,15 @@ def integers(ids: pa.Array, words: int = 0) -> Ints:
     except binascii.Error as error:
         raise OpaqueIds(str(error)) from error
     return np.frombuffer(raw, ">u8").astype(np.uint64).reshape(len(ids), width // 16)
+
+
+def hex_texts(words: Ints) -> pa.Array:
+    """Return the hex ids of rows of 64-bit words, shape (n, 1 or 2), which `integers` takes.
+
+    >>> hex_texts(np.array([[1, 2**64 - 1]], np.uint64))[0].as_py()
+    '0000000000000001ffffffffffffffff'
+    """
+    width = 16 * words.shape[1]
+    offsets = (np.arange(len(words) + 1) * width).astype(np.int32)
+    digits = binascii.hexlify(words.astype(">u8").tobytes())
+    return pa.StringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(digits))

@@ -6,6 +6,7 @@ rules (`hypocenter.graph.rules`), once for each combination of facts: spans look
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,9 +86,12 @@ def link(spans: pa.Table) -> Links:
     For complete traces the result depends neither on the order nor on the slicing of the input. The rules:
     docs/linking.md. `hypocenter.graph.slices` does the same for more spans than fit into memory.
     """
-    found = linked(spans)
     ids = {name: spans.column(name).combine_chunks() for name in ("trace_id", "span_id", "parent_span_id")}
-    names = spans.column("name").combine_chunks()
+    return told(linked(spans), ids, spans.column("name").combine_chunks())
+
+
+def told(found: Linked, ids: Mapping[str, pa.Array], names: pa.Array) -> Links:
+    """Return links by position with the ids and operations of the spans there."""
     calls, visits, unlinked = found.calls.table(), found.visits.table(), found.unlinked.table()
     calls = _with(
         calls,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ..tracer.log_templates import tells_failure, templates
 from ..tracer.store import Store
-from ..tracer.window import MINUTE_NS, Window, hours, to_rfc3339
+from ..tracer.window import MINUTE_NS, Window, to_rfc3339
 from .queries import connect, run_in
 from .rollup import STEP_NS
 
@@ -53,10 +53,10 @@ def log_rollup(store: Store, window: Window) -> pa.Table:
     -----
     An hour that is over is kept under the store's ``log-rollups/`` and made anew when its logs or spans change.
     """
+    store = store.snapshot()
     bounds = store.bounds("logs")
     parts = [LOG_TEMPLATES.empty_table()]
-    touched = () if bounds is None else hours(max(window.start_ns, bounds.start_ns), min(window.end_ns, bounds.end_ns))
-    for hour in touched:
+    for hour in store.hours("logs", window):
         is_over = bounds is not None and hour.end_ns <= bounds.end_ns
         # On object storage nothing but rollups of spans is kept.
         kept = _kept(store, hour) if is_over and store.filesystem is None else None

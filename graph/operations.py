@@ -46,27 +46,19 @@ def kept_operations(named: pa.Table) -> np.ndarray:
 def by_operation(links: Links) -> Links:
     """Return the links between operations: each service is named ``service operation``, by what took up the request.
 
-    Operations beyond the first 200 of a service are `OTHER`.
+    Operations that are not told apart are `OTHER` already (`hypocenter.graph.rules.Rules.of` folds them).
     """
     visits, calls, unlinked = links.visits, links.calls, links.unlinked
-    named = visits.group_by(["service", "request_operation"]).aggregate([([], "count_all")])
-    named = named.rename_columns(["service", "operation", "spans"])
-    kept = _joined(named["service"], named["operation"], "\n").filter(pa.array(kept_operations(named)))
-
-    def node(service: pa.ChunkedArray, operation: pa.ChunkedArray) -> pa.ChunkedArray:
-        is_kept = pc.is_in(_joined(service, operation, "\n"), kept)
-        return _joined(service, pc.if_else(is_kept, operation, OTHER), " ")
-
     for end, operation in (("caller", "caller_operation"), ("callee", "operation")):
         is_service = pc.equal(calls[f"{end}_kind"], "service")
-        calls = _with(calls, end, pc.if_else(is_service, node(calls[end], calls[operation]), calls[end]))
-    visits = _with(visits, "service", node(visits["service"], visits["request_operation"]))
-    unlinked = _with(unlinked, "service", node(unlinked["service"], unlinked["request_operation"]))
+        calls = _with(calls, end, pc.if_else(is_service, _joined(calls[end], calls[operation]), calls[end]))
+    visits = _with(visits, "service", _joined(visits["service"], visits["request_operation"]))
+    unlinked = _with(unlinked, "service", _joined(unlinked["service"], unlinked["request_operation"]))
     return replace(links, calls=calls, visits=visits, unlinked=unlinked)
 
 
-def _joined(service: pa.ChunkedArray, operation: pa.ChunkedArray, between: str) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(service, operation, between)
+def _joined(service: pa.ChunkedArray, operation: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(service, operation, " ")
 
 
 def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:

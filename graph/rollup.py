@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ OPERATIONS = _schema(
 _REPLICA = ["namespace", "version", "environment", "cluster", "pod", "instance", "node"]
 INSTANCES = _schema(
     dict.fromkeys(["service", *_REPLICA], _TEXT),
-    "count adjusted_milli requests errors critical_ns",
+    "count adjusted_milli requests adjusted_requests_milli errors critical_ns",
     histograms="duration exclusive",
 )
 UNLINKED = _schema({"service": _TEXT, "reason": _TEXT}, "count")
@@ -75,7 +76,7 @@ class Rollups:
     - ``operations``: spans of one service, operation and kind (OTLP number, inferred where the data has none);
       ``critical_ns``: time of their own on critical paths, here and by instance, all adding up to the requests'.
     - ``instances``: spans of one replica and version; ``requests``, ``errors`` and ``duration`` are those that came
-      from elsewhere.
+      from elsewhere, ``adjusted_requests_milli`` thousandths of what these requests stand for, where sampled.
     - ``unlinked``: spans that are no side of a call, by reason. ``edges.client_count + edges.server_count +
       unlinked.count`` is the number of spans.
     """
@@ -177,6 +178,7 @@ def roll_up_linked(linked: Linked) -> Rollups:
             visit_cells,
             {"count": every, "requests": is_entry, "errors": is_entry & is_error},
             {"duration": (duration, is_entry), "exclusive": (exclusive, every)},
+            {"adjusted_requests_milli": ("adjusted_milli", is_entry)},
         ),
         unlinked=_grouped(
             UNLINKED,
@@ -212,10 +214,12 @@ def _grouped(
     cells: _Cells,
     counts: dict[str, np.ndarray],
     histograms: dict[str, tuple[np.ndarray, np.ndarray]],
+    partial_sums: Mapping[str, tuple[str, np.ndarray]] = MappingProxyType({}),
 ) -> pa.Table:
     """Return facts added up by step and the keys of ``schema``.
 
-    ``counts`` are flags of the shapes; ``histograms`` are buckets a row, and the flag of the shapes that counts them.
+    ``counts`` are flags of the shapes; ``histograms`` are buckets a row, and the flag of the shapes that counts them;
+    ``partial_sums`` are names of numbers, and the flag of the shapes of which they are added up.
     """
     # Keys are compared once a shape; a row's group follows from its cell's step and shape.
     names = [name for name in _keys(schema) if name != "time_ns"]
@@ -231,6 +235,8 @@ def _grouped(
     for name in _SUMS:
         if name in schema.names:
             found[name] = grouping.sums(row_groups, size, facts.numbers[name])
+    for name, (number, flag) in partial_sums.items():
+        found[name] = grouping.sums(row_groups, size, np.where(flag[facts.shape], facts.numbers[number], 0))
     for name, (buckets, flag) in histograms.items():
         at = slice(None) if flag.all() else np.flatnonzero(flag[facts.shape])
         found[name] = grouping.histograms_of(row_groups[at], size, buckets[at])

@@ -2,7 +2,7 @@
 
 Spans arrive interleaved and late. They are read once and laid aside as numbers, by the step in which they start. A
 trace belongs to the slice of its earliest span: the few spans that start in a later slice are moved. Each slice is then
-linked alone.
+linked alone, to be rolled up or to be told call by call.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from ..tracer.window import Window
-from .compact import COLUMNS, Compact, packed, senders, unpacked, with_profile
+from .compact import COLUMNS, packed, senders, unpacked, with_profile
 from .ids import OpaqueIds
 from .link import link_compact
-from .messages import Linked
+from .messages import Linked, Sent
 from .ordering import runs
 from .profiles import Profiles
 from .queries import connect, run_in
-from .rollup import STEP_NS, Rollups, empty, joined, merge, roll_up_linked, split
+from .rollup import STEP_NS, Rollups, joined, merge, roll_up_linked, split
 from .rules import Rules
 from .segments import BATCH_ROWS, batches
 from .spill import Spill
@@ -41,7 +42,10 @@ _KEPT_BYTES = 8 * 2**20
 # Fewer slices are summed in one go, at the end.
 _SUMMED_AT_ONCE = 12
 
+Found = TypeVar("Found")
 Read = Callable[[], Iterator[pa.RecordBatch]]
+# Rows of a slice, when linked messages were sent, rules.
+Work = Callable[[pa.Table, Sent, Rules], Found]
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,46 @@ def roll_up_segments(
     Peak memory is about 0.5 GB at the default and what the rollups take, whatever the number of spans; each span takes
     60 bytes on disk meanwhile, a span link 40 bytes of memory.
     """
+    return roll_up_read(partial(batches, paths, window, COLUMNS, sample), slice_spans)
+
+
+def roll_up_read(read: Read, slice_spans: int = SLICE_SPANS) -> Rollups:
+    """Return the rollups of the spans that ``read`` yields (`of_slices`)."""
+    slices = of_slices(read, _rolled_up, slice_spans, fold_operations=True, ahead=_SUMMED_AT_ONCE)
+    return added_up(slices)
+
+
+def of_slices(
+    read: Read, work: Work[Found], slice_spans: int = SLICE_SPANS, *, fold_operations: bool, ahead: int = _THREADS
+) -> Iterator[tuple[int | None, Found]]:
+    """Yield what ``work`` makes of each slice of the spans that ``read`` yields, slices in order of time.
+
+    Parameters
+    ----------
+    read
+        Yields all spans, columns `hypocenter.graph.compact.COLUMNS`; it is called again when ids are not hex.
+    work
+        Is given the slice's rows (`hypocenter.graph.compact.packed`, with profiles), when linked messages were sent,
+        and the rules; it runs in threads.
+    fold_operations
+        As `hypocenter.graph.rules.Rules.of`.
+    ahead
+        How many results may wait to be taken.
+
+    Returns
+    -------
+    Each result with the time, nanoseconds since the epoch, before which no later slice has a span; None when the next
+    one has spans of the same time.
+    """
     try:
-        return _roll_up(partial(batches, paths, window, COLUMNS, sample), slice_spans, are_ids_hex=True)
-    except OpaqueIds:
-        return _roll_up(partial(batches, paths, window, COLUMNS, sample), slice_spans, are_ids_hex=False)
+        yield from _of_slices(read, work, slice_spans, fold_operations, ahead, are_ids_hex=True)
+    except OpaqueIds:  # found while spans are laid aside, so before the first result
+        yield from _of_slices(read, work, slice_spans, fold_operations, ahead, are_ids_hex=False)
 
 
-def _roll_up(read: Read, slice_spans: int, are_ids_hex: bool) -> Rollups:
+def _of_slices(
+    read: Read, work: Work[Found], slice_spans: int, fold_operations: bool, ahead: int, are_ids_hex: bool
+) -> Iterator[tuple[int | None, Found]]:
     _keep_freed_memory()
     with (
         tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
@@ -117,19 +154,33 @@ def _roll_up(read: Read, slice_spans: int, are_ids_hex: bool) -> Rollups:
         spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
         linked = _lay_aside(read, profiles, spans, are_ids_hex)
         if not spans.rows:
-            return empty()
+            return
         database = opening.result()
         # Rules are found while spans are divided.
-        judging = pool.submit(Rules.of, partial(run_in, database.cursor()), profiles.table(), fold_operations=True)
+        run = partial(run_in, database.cursor())
+        judging = pool.submit(Rules.of, run, profiles.table(), fold_operations=fold_operations)
         plan = _plan(spans, slice_spans, database)
         if len(plan.strayed):
             _move(spans, strays, plan)
         rules = judging.result()
         sent = linked.sent(senders(rows, rules.is_sender) for rows in _read_all(spans, plan))
-        slices = [(time, part) for time, parts in enumerate(plan.parts.tolist()) for part in range(parts)]
-        linking = pool.map(lambda at: _roll_up_slice(unpacked(_slice(spans, strays, plan, *at), sent), rules), slices)
-        done, unfinished = _summed(zip(slices, linking, strict=True), plan)
-        return joined([*done, merge(unfinished, pool.map)])
+        waiting: deque[tuple[int | None, Future[Found]]] = deque()
+        for time, parts in enumerate(plan.parts.tolist()):
+            for part in range(parts):
+                before_ns = int(plan.bounds[time + 1]) * STEP_NS if part == parts - 1 else None
+                at_work = pool.submit(
+                    lambda time, part: work(_slice(spans, strays, plan, time, part), sent, rules), time, part
+                )
+                waiting.append((before_ns, at_work))
+                if len(waiting) > ahead:
+                    yield _taken(waiting)
+        while waiting:
+            yield _taken(waiting)
+
+
+def _taken(waiting: deque[tuple[int | None, Future[Found]]]) -> tuple[int | None, Found]:
+    before_ns, found = waiting.popleft()
+    return before_ns, found.result()
 
 
 def _lay_aside(read: Read, profiles: Profiles, spans: Spill, are_ids_hex: bool) -> Linked:
@@ -217,26 +268,26 @@ def _slice(spans: Spill, strays: Spill, plan: Plan, time: int, part: int) -> pa.
     return found
 
 
-def _summed(slices: Iterator[tuple[tuple[int, int], Rollups]], plan: Plan) -> tuple[list[Rollups], list[Rollups]]:
-    """Return rollups in order of time that no later slice adds to, each step once, and those that are not yet summed.
+def added_up(slices: Iterable[tuple[int | None, Rollups]]) -> Rollups:
+    """Return the sum of the rollups of slices, as `of_slices` yields them.
 
     A trace is in the slice of its earliest span, so a slice adds nothing before its first step: what lies before is
-    summed now, and not copied once more with all the rest at the end.
+    summed at once, and not copied once more with all the rest at the end.
     """
     done: list[Rollups] = []
     unfinished: list[Rollups] = []
-    for (time, part), found in slices:
+    for before_ns, found in slices:
         unfinished.append(found)
-        if len(unfinished) >= _SUMMED_AT_ONCE and part == plan.parts[time] - 1:
-            whole = merge(unfinished)
-            before, after = split(whole, int(plan.bounds[time + 1]) * STEP_NS)
+        if len(unfinished) >= _SUMMED_AT_ONCE and before_ns is not None:
+            before, after = split(merge(unfinished), before_ns)
             done.append(before)
             unfinished = [after]
-    return done, unfinished
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return joined([*done, merge(unfinished, pool.map)])
 
 
-def _roll_up_slice(rows: Compact, rules: Rules) -> Rollups:
-    return roll_up_linked(link_compact(rows, rules))
+def _rolled_up(rows: pa.Table, sent: Sent, rules: Rules) -> Rollups:
+    return roll_up_linked(link_compact(unpacked(rows, sent), rules))
 
 
 def _keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Spans that are hard on an engine: skewed, late, without parents, values or kinds, linked, copied, in many scripts."""
+"""Telemetry that is hard on an engine: skewed, late, without parents or kinds, linked, copied, in many tongues."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from benchmarks.generate import START_NS, fill
+from benchmarks.generate import START_NS, fill, span_tables
 from hypocenter.tracer.batch import Batch
-from hypocenter.tracer.schema import SPANS
+from hypocenter.tracer.schema import LOGS, SPANS
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.window import HOUR_NS, MINUTE_NS
 
@@ -75,3 +76,39 @@ def odd_store(path: Path, *, are_ids_hex: bool = True, generated: int = 0) -> St
     if generated:
         fill(store, generated, late_ratio=0.05, rate_per_s=20)
     return store
+
+
+def skewed_store(path: Path, spans: int = 20_000) -> Store:
+    """Return a store of generated spans over an hour or so, of which a quarter is of one trace and many come late."""
+    store = Store(path, create=True)
+    for at, table in enumerate(span_tables(spans, services=30, late_ratio=0.1, rate_per_s=5, batch_rows=4_096)):
+        is_hot = pc.is_in(pc.utf8_slice_codeunits(table["trace_id"], 0, 1), pa.array(list("0123")))
+        traces = pc.if_else(is_hot, "0" * 32, table["trace_id"])
+        table = table.set_column(table.schema.get_field_index("trace_id"), SPANS.field("trace_id"), traces)
+        store.append(Batch({"spans": table}), arrived_ns=START_NS + at * HOUR_NS)
+    return store
+
+
+def odd_logs(spans: pa.Table, lines: int = 4_000, seed: int = 0) -> pa.Table:
+    """Return log lines of spans, of other ids and of none, some without a service, in more templates than are kept."""
+    random, span = np.random.default_rng(seed), spans.select(["trace_id", "span_id", "service", "start_ns"]).to_pylist()
+    words = ["größe", "服务", "a'b\"c", "cart\u0000", "e\u0301", "🛒", "failed", ""]
+    rows = []
+    for line in range(lines):
+        of = span[int(random.integers(len(span)))]
+        ids = random.random()
+        # The word after the first is not masked, as a number would be: so many templates.
+        letters = "".join(chr(97 + int(digit)) for digit in str(int(random.integers(700))))
+        rows.append(
+            dict.fromkeys(LOGS.names)
+            | {
+                "time_ns": of["start_ns"] + int(random.integers(10**7)),
+                "severity": int(random.integers(0, 24)),
+                "body": f"{words[line % len(words)]} {letters} took {line} ms",
+                "trace_id": of["trace_id"] if ids < 0.7 else "absent" if ids < 0.8 else None,
+                "span_id": of["span_id"] if ids < 0.7 else "absent" if ids < 0.8 else None,
+                "service": of["service"] if line % 5 else None,
+                "source": "test",
+            }
+        )
+    return pa.Table.from_pylist(rows, LOGS)

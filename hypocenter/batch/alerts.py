@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,9 @@ from ..graph.engine import Engine
 from ..moments import moment_ns
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
-from ..tracer.store.remote import store_at
 from ..tracer.window import SECOND_NS, Window, to_rfc3339
 from .budget import views
+from .hour import store_of_pass
 from .results import Files, Results, written
 from .rows import answer, candidates, is_passing
 from .tables import joined, parquet, write_tables
@@ -53,6 +54,7 @@ class AlertsTask:
     alerts: tuple[Alert, ...]
     ranker: str
     key: str
+    begun_ns: int
 
     @property
     def folder(self) -> str:
@@ -97,11 +99,12 @@ def rank_alerts(
     ``progress`` is told alerts done, alerts in all to do, and what was done last; ``most_spans`` is the budget of an
     hour that an alert without a service is looked for in (`hypocenter.batch.budget.views`).
     """
+    store, begun_ns = store.snapshot(), time.time_ns()
     ordered, results = sorted(set(alerts)), Results(out)
     groups = [tuple(ordered[at : at + _TOGETHER]) for at in range(0, len(ordered), _TOGETHER)]
     seen = views(store, [_reach(group) for group in groups], most_spans)
     every = [
-        AlertsTask(view.place, view.sample, group, ranker, _key(view, group, ranker))
+        AlertsTask(view.place, view.sample, group, ranker, _key(view, group, ranker), begun_ns)
         for group, view in zip(groups, seen, strict=True)
     ]
     todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder)]
@@ -147,7 +150,7 @@ def _key(store: Store, alerts: tuple[Alert, ...], ranker: str) -> str:
 def _ranked(task: AlertsTask) -> tuple[Files, bool]:
     """Return the tables of some alerts, and whether asking again would say the same."""
     rows, is_final = {name: list[dict[str, Any]]() for name in _NAMES}, True
-    opened = functools.cache(functools.partial(store_at, task.store, sample=task.sample))
+    opened = functools.partial(store_of_pass, task.store, task.sample, task.begun_ns)
     for alert in task.alerts:
         row = _row(alert, task.sample)
         try:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..graph.cache import OVERLAP_NS
 from ..tracer.store import Store
-from ..tracer.store.remote import store_at
 from ..tracer.window import Window, hours
 
 
@@ -33,7 +32,7 @@ def views(store: Store, windows: Sequence[Window], most_spans: int | None) -> li
         busiest = max((rows.within(hour) for hour in hours(window.start_ns, window.end_ns)), default=0)
         sample = max(store.sample, _power_of_two(-(-busiest // most_spans)))
         if sample not in known:
-            known[sample] = store_at(store.place, sample=sample)
+            known[sample] = store.sampled(sample)
         found.append(known[sample])
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ..graph.dependency_graph import DependencyGraph
 from ..incident import RankedIncident
 from ..tracer.schema import SIGNALS
 from ..tracer.store import Store
-from ..tracer.window import MINUTE_NS, SECOND_NS, Window, to_rfc3339
+from ..tracer.store.remote import store_at
+from ..tracer.window import HOUR_NS, MINUTE_NS, SECOND_NS, Window, to_rfc3339
 from .rows import answer, candidates, is_passing
 from .tables import TABLES, write_tables
 
@@ -31,6 +33,26 @@ def name_of(hour: Window) -> str:
     '2023-11-14T22'
     """
     return to_rfc3339(hour.start_ns)[:13]
+
+
+def hours_of(store: Store, asked: Window) -> list[Window]:
+    """Return the hours of a window that hold spans, and those after them, in which a silence may begin."""
+    held = {hour.start_ns for hour in store.hours("spans", asked)}
+    after = {start_ns + HOUR_NS for start_ns in held if start_ns + HOUR_NS < asked.end_ns}
+    return [Window(start_ns, start_ns + HOUR_NS) for start_ns in sorted(held | after)]
+
+
+def store_of_pass(place: str, sample: int, begun_ns: int) -> Store:
+    """Return a snapshot of the store at ``place``, of one listing for all tasks of a pass that one process does.
+
+    A worker would list the store for each of many hours otherwise; ``begun_ns`` tells passes apart.
+    """
+    return _opened(place, begun_ns).sampled(sample)
+
+
+@lru_cache(maxsize=1)
+def _opened(place: str, begun_ns: int) -> Store:
+    return store_at(place).snapshot()
 
 
 def key_of(store: Store, hour: Window, ranker: str, links: Mapping[str, str]) -> str:
@@ -109,6 +131,12 @@ def _traffic(store: Store, hour: Window) -> tuple[list[dict[str, Any]], list[dic
     edges = graph.edges[wanted].astype(object)
     edges = edges.where(edges.notna(), None)
     coverage = graph.coverage
-    share = {"spans": coverage.spans, "linked": coverage.linked, "explained_ratio": coverage.explained_ratio}
+    milli = graph.rollups.operations["adjusted_milli"].to_numpy().sum()
+    share = {
+        "spans": coverage.spans,
+        "linked": coverage.linked,
+        "adjusted_spans": milli / 1000,
+        "explained_ratio": coverage.explained_ratio,
+    }
     rows = [{"hour": hour.start_ns, **row} for row in edges.to_dict("records")]
     return rows, [{"hour": hour.start_ns, "sample": store.sample, **share}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,10 +17,9 @@ from ..graph.cache import fill
 from ..graph.engine import Engine, open_engine
 from ..report.links import checked
 from ..tracer.store import Store
-from ..tracer.store.remote import store_at
-from ..tracer.window import Window, hours
+from ..tracer.window import Window
 from .budget import views
-from .hour import analyse, around, key_of, name_of
+from .hour import analyse, around, hours_of, key_of, name_of, store_of_pass
 from .page import page_of
 from .results import Files, Results, written
 from .tables import TABLES, count_of, joined, offenders, reliability
@@ -80,6 +80,7 @@ class HourTask:
     ranker: str
     key: str
     links: Mapping[str, str]
+    begun_ns: int
 
     @property
     def name(self) -> str:
@@ -117,16 +118,17 @@ def run(
     SourceError
         The store holds no spans in the window, ``out`` cannot be written, or the cluster gives up.
     """
+    store, begun_ns = store.snapshot(), time.time_ns()
     held = store.bounds("spans")
     if held is None or (window is not None and (window.end_ns <= held.start_ns or held.end_ns <= window.start_ns)):
         raise SourceError(f"{store}: no spans {'at all' if held is None else f'in {window}; it holds {held}'}")
     asked = held if window is None else Window(max(window.start_ns, held.start_ns), min(window.end_ns, held.end_ns))
     results, templates = Results(out), checked(links or {})
-    listed = list(hours(asked.start_ns, asked.end_ns))
+    listed = hours_of(store, asked)
     seen = views(store, [around(hour) for hour in listed], most_spans)
     # Data that comes meanwhile makes another key, so its hours are done again.
     every = [
-        HourTask(view.place, view.sample, hour, ranker, key_of(view, hour, ranker, templates), templates)
+        HourTask(view.place, view.sample, hour, ranker, key_of(view, hour, ranker, templates), templates, begun_ns)
         for hour, view in zip(listed, seen, strict=True)
     ]
     todo = [(task, view) for task, view in zip(every, seen, strict=True) if not results.is_done(task.folder)]
@@ -178,7 +180,7 @@ def _ranked(task: HourTask) -> Files | str:
     def write(folder: Path) -> None:
         for name in (_TABLES, _REPORTS):
             (folder / name).mkdir()
-        store = store_at(task.store, sample=task.sample)
+        store = store_of_pass(task.store, task.sample, task.begun_ns)
         analyse(store, task.hour, task.ranker, folder / _TABLES, folder / _REPORTS, task.links)
 
     try:

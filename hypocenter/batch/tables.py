@@ -66,11 +66,20 @@ TABLES: dict[str, pa.Schema] = {
             ("server_p95_s", _REAL),
         ]
     ),
-    # An hour of which one trace in ``sample`` was linked.
+    # An hour of which one trace in ``sample`` was linked: spans as seen, those of them in calls, the distinct ones with
+    # those that sampling left out, and the share that the graph explains.
     "coverage": pa.schema(
-        [("hour", _TIME), ("sample", _INT), ("spans", _INT), ("linked", _INT), ("explained_ratio", _REAL)]
+        [
+            ("hour", _TIME),
+            ("sample", _INT),
+            ("spans", _INT),
+            ("linked", _INT),
+            ("adjusted_spans", _REAL),
+            ("explained_ratio", _REAL),
+        ]
     ),
 }
+_RELIABILITY = ["source", "target", "calls", "adjusted_calls", "errors", "error_share", "hours", "bad_hours", "p95_s"]
 
 
 def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -105,22 +114,26 @@ def joined(results: Results, name: str, folders: Iterable[str]) -> pa.Table:
 
 
 def reliability(edges: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per edge, the least reliable first, with the hours it was seen in and those with over 1 % errors."""
+    """Return a row per edge, the least reliable first, with the hours it was seen in and those with over 1 % errors.
+
+    ``calls`` and ``errors`` are as seen, and ``error_share`` is the one by the other; ``adjusted_calls`` are with those
+    that sampling left out, and decide among edges that fail alike.
+    """
     if edges.empty:
-        return pd.DataFrame(
-            columns=["source", "target", "calls", "errors", "error_share", "hours", "bad_hours", "p95_s"]
-        )
+        return pd.DataFrame(columns=_RELIABILITY)
     bad = edges["errors"] > 0.01 * edges["count"]
     grouped = edges.assign(bad=bad, p95=edges.client_p95_s.fillna(edges.server_p95_s)).groupby(["source", "target"])
     frame = grouped.agg(
         calls=("count", "sum"),
+        adjusted_calls=("adjusted_count", "sum"),
         errors=("errors", "sum"),
         hours=("hour", "nunique"),
         bad_hours=("bad", "sum"),
         p95_s=("p95", "max"),
     ).reset_index()
-    frame.insert(4, "error_share", frame.errors / frame.calls.where(frame.calls > 0))
-    return frame.sort_values(["error_share", "calls"], ascending=False, kind="stable", ignore_index=True)
+    frame["error_share"] = frame.errors / frame.calls.where(frame.calls > 0)
+    order = ["error_share", "adjusted_calls"]
+    return frame[_RELIABILITY].sort_values(order, ascending=False, kind="stable", ignore_index=True)
 
 
 def offenders(incidents: pd.DataFrame) -> pd.DataFrame:

@@ -168,4 +168,12 @@ def test_sample_is_analysed_apart_from_the_whole_with_counts_that_come_to_it(sto
     seen, adjusted = ([frame[column].sum() for frame in counts] for column in ("count", "adjusted_count"))
     assert seen[0] == adjusted[0] and adjusted[1] == 2 * seen[1]
     assert 0.8 < adjusted[1] / adjusted[0] < 1.2
+    for name, raw, made_up in (
+        ("reliability", "calls", "adjusted_calls"),
+        ("coverage", "spans", "adjusted_spans"),
+    ):
+        all_of_it, part = (pd.read_parquet(tmp_path / out / f"{name}.parquet") for out in ("out", "sampled"))
+        assert all_of_it[raw].tolist() == all_of_it[made_up].tolist()
+        assert (2 * part[raw]).tolist() == part[made_up].tolist()
+        assert 0.8 < part[made_up].sum() / all_of_it[made_up].sum() < 1.2
     assert run(Store(store.path, sample=2), tmp_path / "out").skipped == 0

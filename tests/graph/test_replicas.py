@@ -47,6 +47,25 @@ def test_instances_tell_who_answered(store: Store) -> None:
     assert found["server_p50_s"].tolist()[:2] == pytest.approx([0.01, 0.01], rel=0.03)
 
 
+def test_rates_of_replicas_and_requests_of_versions_undo_sampling(tmp_path: Path) -> None:
+    # The client's own span stands for more than the request that it makes.
+    spans = [row for i in range(20) for row in request(i, i, OLD if i < 10 else NEW)]
+    weight = {None: 1_000, "1.4": 4_000, "1.5": 16_000}
+    spans = [row | {"adjusted_milli": weight[row["service_version"]]} for row in spans]
+    inside = [row | {"span_id": "c", "parent_span_id": "b", "kind": 1, "adjusted_milli": 64_000} for row in spans[1::2]]
+    store = Store(tmp_path / "store", create=True)
+    store.append(Batch({"spans": pa.Table.from_pylist([*spans, *inside], SPANS)}))
+    graph = DependencyGraph.read(store, Window(T0, T0 + 20 * SECOND_NS))
+    found = graph.instances[["pod", "spans", "requests", "adjusted_requests", "rate_per_s"]].to_numpy().tolist()
+    assert found == [
+        ["cart-new", 20, 10, 160.0, 8.0],
+        ["cart-old", 20, 10, 40.0, 2.0],
+        ["web-1", 20, 20, 20.0, 1.0],
+    ]
+    versions = graph.versions[["version", "requests", "adjusted_requests", "errors"]].to_numpy().tolist()
+    assert versions == [["1.4", 10, 40.0, 0], ["1.5", 10, 160.0, 0]]
+
+
 def test_diff_names_versions_that_came_and_went_with_what_changed(store: Store) -> None:
     graph = DependencyGraph.read(store)
     onset = rollout_ns(graph, "cart")

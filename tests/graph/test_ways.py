@@ -55,11 +55,20 @@ def test_ways_are_those_of_the_traces_with_their_failures(tmp_path: Path) -> Non
     lost = [span("l", "x", "gone", "cart", SERVER), span("l", "y", "x", "cart", CLIENT, **DATABASE)]
     found = stored(tmp_path, *checkout("t"), *checkout("u", status=2), *job, *lost)
     assert told(*found, "carts") == [
-        ("external -> web -> cart -> carts", 3, 2, 0.5, 1, 0.5),
-        ("external -> cart -> carts", 2, 1, 0.25, 0, 0.0),
-        ("nightly -> cart -> carts", 2, 1, 0.25, 0, 0.0),
+        ("external -> web -> cart -> carts", 3, 2, 2.0, 0.5, 1, 0.5),
+        ("external -> cart -> carts", 2, 1, 1.0, 0.25, 0, 0.0),
+        ("nightly -> cart -> carts", 2, 1, 1.0, 0.25, 0, 0.0),
     ]
-    assert told(*found, "web") == [("external -> web", 1, 2, 1.0, 0, 0.0)]
+    assert told(*found, "web") == [("external -> web", 1, 2, 2.0, 1.0, 0, 0.0)]
+
+
+def test_shares_undo_sampling_and_calls_do_not(tmp_path: Path) -> None:
+    sampled = [row | {"adjusted_milli": 9_000} for row in checkout("t")]
+    lost = [span("l", "x", "gone", "cart", SERVER), span("l", "y", "x", "cart", CLIENT, **DATABASE)]
+    assert told(*stored(tmp_path, *sampled, *lost), "carts") == [
+        ("external -> web -> cart -> carts", 3, 1, 9.0, 0.9, 0, 0.0),
+        ("external -> cart -> carts", 2, 1, 1.0, 0.1, 0, 0.0),
+    ]
 
 
 def test_way_goes_on_through_a_broker(tmp_path: Path) -> None:

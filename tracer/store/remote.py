@@ -138,8 +138,7 @@ class RemoteStore(Store):
             put(self.storage, str(path), content.getvalue())
         return segment
 
-    def segments(self, signal: str, window: Window | None = None) -> list[Segment]:
-        """Return the segments that may hold rows of ``window`` (None: all), sorted by name."""
+    def _listed(self, signal: str) -> list[Segment]:
         files, records = self.listed(signal)
         removed = changes.removed_names(records)
         root = f"{self.path}/{signal}"
@@ -154,7 +153,7 @@ class RemoteStore(Store):
                 self._problems[path] = segment
             else:
                 found[segment.name] = segment
-        return [found[name] for name in sorted(found) if found[name].overlaps(window)]
+        return [found[name] for name in sorted(found)]
 
     def listed(self, signal: str) -> tuple[dict[str, pafs.FileInfo], list[changes.Change]]:
         """Return the objects of a signal by path, and the records that count, in the order in which they came.

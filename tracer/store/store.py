@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from ..batch import Batch, unique_series
 from ..schema import SCHEMA_VERSION, SIGNALS
 from ..window import Window
 from . import changes, durable
+from .hours import HeldHours
 from .partitions import hour_folders, partition
 from .places import is_remote, path_of, text_of
 from .reading import batches_in, rows_in
@@ -33,6 +35,8 @@ FORMAT = {"format": "hypocenter-store", "format_version": _FORMAT_VERSION, "sche
 _STAGING, _SOURCES = "tmp", "sources"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,199}")
 _SWEEP_EVERY_S = 3600.0
+# What a listing names stays for an hour after it was replaced (`hypocenter.tracer.store.compact.GRACE_NS`).
+_LISTED_FOR_S = 600.0
 
 
 class Store:
@@ -67,6 +71,8 @@ class Store:
         self._durable_folders: set[Path] = set()
         self._problems: dict[str, str] = {}
         self._swept_at = float("-inf")
+        self._hours = HeldHours()
+        self._listings: dict[str, tuple[float, list[Segment]]] | None = None
         try:
             if create and not (self.path / MARKER).exists():
                 self._create()
@@ -141,11 +147,49 @@ class Store:
         """Tell whether an append with this ``digest`` and ``last`` was acknowledged."""
         return (self.path / _SOURCES / digest).exists()
 
+    def snapshot(self) -> Store:
+        """Return this store as it is now, for a question or a pass that asks about many hours: it is listed once.
+
+        Each signal is listed when it is first asked for, and again after ten minutes, since compaction deletes an hour
+        later what it replaced. What is appended meanwhile is not seen until then. A snapshot's own is itself.
+        """
+        if self._listings is not None:
+            return self
+        frozen = copy.copy(self)
+        frozen._listings = {}
+        return frozen
+
+    def sampled(self, sample: int) -> Store:
+        """Return this store with rollups of one trace in ``sample``; that of a snapshot shares what it listed."""
+        other = copy.copy(self)
+        other.sample = sample
+        return other
+
     def segments(self, signal: str, window: Window | None = None) -> list[Segment]:
         """Return the segments that may hold rows of ``window`` (None: all), sorted by name.
 
         Raises SourceError for a segment that a newer version wrote. One that is damaged is skipped (`problems`).
         """
+        return [segment for segment in self._listed_once(signal) if segment.overlaps(window)]
+
+    def hours(self, signal: str, window: Window | None = None) -> list[Window]:
+        """Return the whole hours that ``window`` (None: all time) touches and that hold rows of a signal, in order.
+
+        Cost: that of a listing, and the times of segments over more than two days, read once.
+        """
+        return self._hours.of(self.segments(signal, window), window, self.filesystem)
+
+    def _listed_once(self, signal: str) -> list[Segment]:
+        if self._listings is None:
+            return self._listed(signal)
+        listed_at, found = self._listings.get(signal, (float("-inf"), []))
+        if time.monotonic() - listed_at > _LISTED_FOR_S:
+            listed_at, found = time.monotonic(), self._listed(signal)
+            self._listings[signal] = (listed_at, found)
+        return found
+
+    def _listed(self, signal: str) -> list[Segment]:
+        """Return all visible segments, sorted by name."""
         found: dict[str, Segment] = {}
         for path, segment in describe(self.path / signal, self._visible(signal), signal):
             if isinstance(segment, str):
@@ -153,7 +197,7 @@ class Store:
             # Two writers may have raced with one name over the turn of an hour; the rows are the same.
             elif segment.name not in found or path < str(found[segment.name].path):
                 found[segment.name] = segment
-        return [found[name] for name in sorted(found) if found[name].overlaps(window)]
+        return [found[name] for name in sorted(found)]
 
     def paths(self, signal: str, window: Window | None = None) -> list[str]:
         """Return the Parquet files of `segments`, for engines that read them themselves."""
