@@ -33,10 +33,12 @@ class Kept:
         """Tell whether all tables are there."""
         if self.filesystem is None:
             return self.folder.is_dir()
-        # One listing of the folder, where each file would be a request, and each that is absent two.
-        wanted = {steps.format(name) for name in SCHEMAS for steps in (FINE, COARSE)}
-        listed = self.filesystem.get_file_info(pafs.FileSelector(str(self.folder), allow_not_found=True))
-        return wanted <= {info.base_name for info in listed if info.is_file}
+        # The file that is put last, opened: to ask about one that is absent would be a listing as well.
+        try:
+            self.filesystem.open_input_file(f"{self.folder}/{COARSE.format(list(SCHEMAS)[-1])}").close()
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, steps: str, durations_of: Collection[str]) -> Rollups | None:
         """Return the tables in steps of 10 s (`FINE`) or as one (`COARSE`); None when they are not there, or damaged.

@@ -37,8 +37,13 @@ class Bucket:
     def start(self) -> None:
         """Start the server."""
         command = [self.program, "--port", f"127.0.0.1:{self.port}", "--access", "reader", "--secret", "secret"]
+        command += ["--access-log", str(self.folder / "access.log")]
         self.processes.start("versitygw", [*command, "posix", str(self.folder / "buckets")])
         wait_for(lambda: httpx.get(f"http://127.0.0.1:{self.port}").status_code, "the server of S3")
+
+    def listings(self) -> int:
+        """Return how many listings were asked for, each of at most a thousand objects."""
+        return (self.folder / "access.log").read_text(encoding="utf-8").count("list-type=2")
 
     def stop(self) -> None:
         """End it at once."""

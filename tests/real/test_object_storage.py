@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +24,7 @@ from hypocenter.errors import SourceError
 from hypocenter.graph.cache import rollups
 from hypocenter.graph.rollup import SCHEMAS
 from hypocenter.hook.telemetry import case_at
+from hypocenter.tracer.batch import Batch
 from hypocenter.tracer.schema import SIGNALS
 from hypocenter.tracer.store import Store
 from hypocenter.tracer.store.compact import compact
@@ -136,6 +138,24 @@ def test_batch_job_reads_and_writes_object_storage_as_it_does_a_disk_and_goes_on
     assert all(info.size > 1_000_000 for info in filesystem.get_file_info(reports))
     kept = filesystem.get_file_info(pafs.FileSelector(f"{path}/rollups", recursive=True))
     assert len([info for info in kept if info.is_file]) % 8 == 0 and len(kept) > 8
+
+
+def test_pass_and_question_list_as_often_however_many_hours_there_are(bucket: Bucket, tmp_path: Path) -> None:
+    counts = []
+    for hours in (2, 6):
+        store = RemoteStore(bucket.url(f"{hours}-hours"), create=True)
+        spans = telemetry().table("spans")
+        for hour in range(hours):
+            moved = pc.add(spans["start_ns"], hour * HOUR_NS)
+            rows = spans.set_column(spans.schema.get_field_index("start_ns"), spans.schema.field("start_ns"), moved)
+            store.append(Batch({"spans": rows}), arrived_ns=START_NS + hour * HOUR_NS)
+        before = bucket.listings()
+        assert run(store, tmp_path / f"{hours}").analysed == hours
+        after = bucket.listings()
+        hc.open(store.place).graph()
+        counts.append((after - before, bucket.listings() - after))
+    # Six signals by the pass and by the process that ranks; spans and what metrics tell by a graph.
+    assert counts == [(12, 3)] * 2
 
 
 def test_session_asks_object_storage_as_it_asks_a_disk(store: Store, url: str) -> None:
