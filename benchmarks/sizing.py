@@ -20,7 +20,7 @@ from .generate import temporary_store
 DESCRIPTION = "what a rate of spans needs on paper: cores, disks, requests, executors; traces shared out by simulation"
 
 # CPU microseconds a span: `collect`, `store`, `link` and `engines` print them.
-RECEIVE_US, COMPACT_US, DUCKDB_US, SPARK_US = 5.0, 3.6, 1.6, 5.0
+RECEIVE_US, COMPACT_US, DUCKDB_US, SPARK_US = 5.0, 3.6, 1.6, 6.4
 # CPU seconds that Spark takes for a roll-up of however few spans.
 SPARK_S = 9.0
 # Bytes a span, fresh and compacted, in the spill of a roll-up, and in a shuffle.
@@ -29,7 +29,7 @@ FRESH, COMPACTED, SPILLED, SHUFFLED = 40, 32, 60, 64
 ROW_BYTES, ROW_MEMORY = 65, 600
 # A machine is used to this share, so that a peak of twice the mean is taken.
 _USED = 0.5
-_SEGMENT_SPANS, _PARTITION_SPANS = 500_000, 400_000
+_SEGMENT_SPANS, _PARTITION_SPANS = 500_000, 1_500_000
 _STEPS = 360
 # Counted between this reader and a server of S3, for a segment of half a million spans: its footer once, then two
 # readings by ten ranges each; sixteen megabytes are sent in two parts, begun and completed.
@@ -37,8 +37,8 @@ _GETS, _PUTS = 1 + 2 * 10, 4
 # List prices in USD: of a million requests, of a terabyte and month, of a core and hour.
 _PUT_USD, _GET_USD, _TB_USD, _CORE_USD = 5.0, 0.4, 23.0, 0.04
 _HOURS_A_MONTH = 730
-# An executor of Spark, and its memory: the JVM and a Python worker for each core.
-_EXECUTOR_CORES, _EXECUTOR_GB = 4, 1.0 + 4 * 1.0
+# An executor of Spark, and its memory: what the JVM and the Python worker of one core held.
+_EXECUTOR_CORES, _EXECUTOR_GB = 4, 4 * (1.2 + 1.3)
 
 
 def run(

@@ -112,5 +112,5 @@ def open_engine(name: str = "duckdb", master: str | None = None, processes: int 
     try:
         from .spark import spark_engine
     except ImportError as error:
-        raise SourceError(f"Spark is not installed ({error}); install hypocenter[spark]") from error
+        raise SourceError(f"Spark is not installed ({error}); install pyspark, as the extra `spark` does") from error
     return spark_engine(master)

@@ -62,9 +62,10 @@ def graph(
     opened = None if store is None else store_at(store)
     if ways is not None and opened is None:
         raise typer.BadParameter("ways are followed through the spans of a --store", param_hint="--ways")
-    if from_file is not None:
+    if opened is None:
+        assert from_file is not None
         found = DependencyGraph.from_file(from_file)
-    if opened is not None:
+    else:
         shown = ["edges", *(["operations"] if operations else []), *(["instances"] if instances else [])]
         # Metrics are written step by step, all else sums the window.
         found = _read(opened, window_of(opened, since, until), by, shown, coarse=output != "openmetrics")
