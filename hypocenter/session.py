@@ -183,26 +183,13 @@ class Session:
         """
         from .graph.dependency_graph import DependencyGraph
 
-        window = self._window(since, until) or self._bounds()
-        held = self.store.bounds("spans")
+        store = self.store.snapshot()
+        window = self._window(since, until) or self._bounds(store)
+        held = store.bounds("spans")
         if held is None or held.end_ns <= window.start_ns or window.end_ns <= held.start_ns:
             what = "no spans at all" if held is None else f"spans of {held}; say since and until within it"
             raise SourceError(f"{self.store}: no spans in {window}; the store holds {what}")
-        return DependencyGraph.read(self._sampled(window, sample), window)
-
-    def _sampled(self, window: Window, sample: int | None) -> Store:
-        """Return the store, or a view of one trace in so many."""
-        from .graph.cache import to_link
-        from .tracer.store.remote import store_at
-
-        if sample is None:
-            waiting = to_link(self.store, window)
-            # A power of two, so that one more segment does not make it another sample.
-            sample = 1 if waiting <= _LINKED_AT_ONCE else 1 << (waiting // _LINKED_AT_ONCE).bit_length()
-        if sample < 1:
-            raise ValueError(f"expected one trace in 1 or more, got sample={sample}")
-        # A store that was opened as a sample stays one.
-        return self.store if sample <= self.store.sample else store_at(self.store.place, sample=sample)
+        return DependencyGraph.read(_sampled(store, window, sample), window)
 
     def diff(self, before: Period, after: Period) -> GraphDiff:
         """Return what changed in the dependency graph from one window to another: calls, rate, errors, durations."""
@@ -437,8 +424,8 @@ class Session:
             raise CaseError(f"since must lie before until; got since={since!r}, until={until!r}; data: {held}")
         return Window(start_ns, end_ns)
 
-    def _bounds(self) -> Window:
-        window = self.store.bounds()
+    def _bounds(self, store: Store | None = None) -> Window:
+        window = (store or self.store).bounds()
         if window is None:
             raise SourceError(f"{self.store}: the store is empty; fill it with: hypocenter ingest PATH --store DIR")
         return window
@@ -478,3 +465,17 @@ def _ranked(method: Ranker, case: Case) -> Ranking:
         return method.rank(case)
     except NotApplicable as error:
         return Ranking(method.name, "not-applicable", error=str(error))
+
+
+def _sampled(store: Store, window: Window, sample: int | None) -> Store:
+    """Return a store, or a view of one trace in so many."""
+    from .graph.cache import to_link
+
+    if sample is None:
+        waiting = to_link(store, window)
+        # A power of two, so that one more segment does not make it another sample.
+        sample = 1 if waiting <= _LINKED_AT_ONCE else 1 << (waiting // _LINKED_AT_ONCE).bit_length()
+    if sample < 1:
+        raise ValueError(f"expected one trace in 1 or more, got sample={sample}")
+    # A store that was opened as a sample stays one.
+    return store if sample <= store.sample else store.sampled(sample)

@@ -154,8 +154,8 @@ def test_pass_and_question_list_as_often_however_many_hours_there_are(bucket: Bu
         after = bucket.listings()
         hc.open(store.place).graph()
         counts.append((after - before, bucket.listings() - after))
-    # Six signals by the pass and by the process that ranks; spans and what metrics tell by a graph.
-    assert counts == [(12, 3)] * 2
+    # Each of six signals by the pass and by the process that ranks; once each by a graph of all that there is.
+    assert counts == [(12, 6)] * 2
 
 
 def test_session_asks_object_storage_as_it_asks_a_disk(store: Store, url: str) -> None:
