@@ -168,7 +168,7 @@ def test_worker_that_is_killed_while_incidents_are_ranked_loses_none_and_doubles
     assert 0 < len(ranked) < RANKED
     assert printed.startswith(f"{RANKED} hours analysed, 0 unchanged\n")
     expected = run(_store(tmp_path / "alone", RANKED), tmp_path / "expected")
-    assert [s for s in expected.incidents.service if s] == [f"payment-{hour}" for hour in range(RANKED)]
+    assert list(expected.incidents.service.dropna()) == [f"payment-{hour}" for hour in range(RANKED)]
     _assert_same_tables(tmp_path / "out", tmp_path / "expected")
 
 
