@@ -7,18 +7,15 @@ linked alone, to be rolled up or to be told call by call.
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -27,17 +24,16 @@ from .compact import COLUMNS, packed, senders, unpacked, with_profile
 from .ids import OpaqueIds
 from .link import link_compact
 from .messages import Linked, Sent
-from .ordering import runs
 from .profiles import Profiles
 from .queries import connect, run_in
 from .rollup import STEP_NS, Rollups, joined, merge, roll_up_linked, split
 from .rules import Rules
 from .segments import BATCH_ROWS, batches
+from .slice_plan import THREADS, move_strayed, planned, read_all, read_slice
 from .spill import Spill
 
 # Arrays of a slice that fit into a core's cache are worked on twice as fast as larger ones.
 SLICE_SPANS = 200_000
-_THREADS = 2
 _KEPT_BYTES = 8 * 2**20
 # Fewer slices are summed in one go, at the end.
 _SUMMED_AT_ONCE = 12
@@ -46,36 +42,6 @@ Found = TypeVar("Found")
 Read = Callable[[], Iterator[pa.RecordBatch]]
 # Rows of a slice, when linked messages were sent, rules.
 Work = Callable[[pa.Table, Sent, Rules], Found]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which slice a span belongs to: ``bounds`` are the first steps of the slices of time, each split by trace key into
-    ``parts`` when too many spans begin in one step; ``strayed`` are the traces with spans in several slices of time,
-    sorted, and ``homes`` the one that takes them whole."""
-
-    bounds: np.ndarray
-    parts: np.ndarray
-    strayed: np.ndarray
-    homes: np.ndarray
-
-    def home_of(self, traces: np.ndarray, slice_of_time: int) -> np.ndarray:
-        """Return the slice of time that takes each span, given its trace key and the slice in which it starts."""
-        homes = np.full(len(traces), slice_of_time)
-        if len(self.strayed):
-            # Few traces stray: the last bits of the others tell most of them, without a search.
-            maybe = np.flatnonzero(self._bits_of_strayed[traces & np.uint64(len(self._bits_of_strayed) - 1)])
-            at = np.minimum(np.searchsorted(self.strayed, traces[maybe]), len(self.strayed) - 1)
-            has_strayed = self.strayed[at] == traces[maybe]
-            homes[maybe[has_strayed]] = self.homes[at[has_strayed]]
-        return homes
-
-    @cached_property
-    def _bits_of_strayed(self) -> np.ndarray:
-        """Whether a trace that strayed has these last bits, as many as make a sixteenth of all true at most."""
-        found = np.zeros(max(2**16, 16 << len(self.strayed).bit_length()), bool)
-        found[self.strayed & np.uint64(len(found) - 1)] = True
-        return found
 
 
 def roll_up_segments(
@@ -114,7 +80,7 @@ def roll_up_read(read: Read, slice_spans: int = SLICE_SPANS) -> Rollups:
 
 
 def of_slices(
-    read: Read, work: Work[Found], slice_spans: int = SLICE_SPANS, *, fold_operations: bool, ahead: int = _THREADS
+    read: Read, work: Work[Found], slice_spans: int = SLICE_SPANS, *, fold_operations: bool, ahead: int = THREADS
 ) -> Iterator[tuple[int | None, Found]]:
     """Yield what ``work`` makes of each slice of the spans that ``read`` yields, slices in order of time.
 
@@ -148,7 +114,7 @@ def _of_slices(
     with (
         tempfile.TemporaryDirectory(prefix="hypocenter-") as folder,
         ExitStack() as opened,
-        ThreadPoolExecutor(_THREADS) as pool,
+        ThreadPoolExecutor(THREADS) as pool,
     ):
         opening = pool.submit(opened.enter_context, connect())
         spans, strays, profiles = Spill(Path(folder) / "spans"), Spill(Path(folder) / "strays"), Profiles()
@@ -159,17 +125,17 @@ def _of_slices(
         # Rules are found while spans are divided.
         run = partial(run_in, database.cursor())
         judging = pool.submit(Rules.of, run, profiles.table(), fold_operations=fold_operations)
-        plan = _plan(spans, slice_spans, database)
+        plan = planned(spans, slice_spans, database)
         if len(plan.strayed):
-            _move(spans, strays, plan)
+            move_strayed(spans, strays, plan)
         rules = judging.result()
-        sent = linked.sent(senders(rows, rules.is_sender) for rows in _read_all(spans, plan))
+        sent = linked.sent(senders(rows, rules.is_sender) for rows in read_all(spans, plan))
         waiting: deque[tuple[int | None, Future[Found]]] = deque()
         for time, parts in enumerate(plan.parts.tolist()):
             for part in range(parts):
                 before_ns = int(plan.bounds[time + 1]) * STEP_NS if part == parts - 1 else None
                 at_work = pool.submit(
-                    lambda time, part: work(_slice(spans, strays, plan, time, part), sent, rules), time, part
+                    lambda time, part: work(read_slice(spans, strays, plan, time, part), sent, rules), time, part
                 )
                 waiting.append((before_ns, at_work))
                 if len(waiting) > ahead:
@@ -211,63 +177,6 @@ def _lay_aside(read: Read, profiles: Profiles, spans: Spill, are_ids_hex: bool) 
     return Linked.together(links)
 
 
-def _plan(spans: Spill, slice_spans: int, database: duckdb.DuckDBPyConnection) -> Plan:
-    # Slices of equal size, as many for each thread, so that these end together; a size is exceeded by a step at most.
-    steps, sizes = spans.sizes()
-    share = sizes.sum() / _as_many_for_each_thread(-(-sizes.sum() // slice_spans))
-    number = ((np.cumsum(sizes) - sizes) // share).astype(np.int64)
-    _, starts, slices = np.unique(number, return_index=True, return_inverse=True)
-    bounds = np.append(steps[starts], steps[-1] + 1)
-    parts = np.maximum(1, np.rint(np.bincount(slices, sizes) / slice_spans)).astype(np.int64)
-    plan = Plan(bounds, parts, np.empty(0, np.uint64), np.empty(0, np.int64))
-    if len(parts) == 1:
-        return plan
-    schema = pa.schema([("trace", pa.uint64()), ("slice", pa.int64())])
-
-    def times() -> Iterator[pa.RecordBatch]:
-        for time in range(len(parts)):
-            for rows in spans.read(*bounds[time : time + 2]):
-                traces = rows.column("trace_key").to_numpy()
-                traces = traces[runs(traces)]
-                yield pa.record_batch([pa.array(traces), pa.array(np.full(len(traces), time))], schema=schema)
-            spans.forget()
-
-    strayed = run_in(database, "strayed_traces", {"times": pa.RecordBatchReader.from_batches(schema, times())})
-    return replace(plan, strayed=strayed.column("trace").to_numpy(), homes=strayed.column("home").to_numpy())
-
-
-def _move(spans: Spill, strays: Spill, plan: Plan) -> None:
-    """Write the spans that do not belong to the slice of time in which they start, each under the one of its trace."""
-    for time in range(len(plan.parts)):
-        for rows in spans.read(*plan.bounds[time : time + 2]):
-            home = plan.home_of(rows.column("trace_key").to_numpy(), time)
-            away = np.flatnonzero(home != time)
-            if len(away):
-                strays.add(rows.take(pa.array(away)), home[away])
-        spans.forget()
-    strays.close()
-
-
-def _read_all(spans: Spill, plan: Plan) -> Iterator[pa.RecordBatch]:
-    for bounds in itertools.pairwise(plan.bounds):
-        yield from spans.read(*bounds)
-        spans.forget()
-
-
-def _slice(spans: Spill, strays: Spill, plan: Plan, time: int, part: int) -> pa.Table:
-    batches = []
-    for rows in (*spans.read(*plan.bounds[time : time + 2]), *strays.read(time, time + 1)):
-        traces = rows.column("trace_key").to_numpy()
-        is_here = plan.home_of(traces, time) == time
-        if plan.parts[time] > 1:
-            is_here &= traces % np.uint64(plan.parts[time]) == part
-        batches.append(rows if is_here.all() else rows.filter(pa.array(is_here)))
-    found = pa.Table.from_batches(batches)
-    spans.forget()
-    strays.forget()
-    return found
-
-
 def added_up(slices: Iterable[tuple[int | None, Rollups]]) -> Rollups:
     """Return the sum of the rollups of slices, as `of_slices` yields them.
 
@@ -282,7 +191,7 @@ def added_up(slices: Iterable[tuple[int | None, Rollups]]) -> Rollups:
             before, after = split(merge(unfinished), before_ns)
             done.append(before)
             unfinished = [after]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return joined([*done, merge(unfinished, pool.map)])
 
 
@@ -299,7 +208,3 @@ def _keep_freed_memory() -> None:
     nothing; other allocators do not care.
     """
     np.empty(_KEPT_BYTES, np.uint8)
-
-
-def _as_many_for_each_thread(slices: int) -> int:
-    return slices if slices == 1 else -(-slices // _THREADS) * _THREADS

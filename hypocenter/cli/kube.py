@@ -168,7 +168,8 @@ def _paths(found: Cluster, host: str) -> tuple[Any, list[str]]:
 
     paths = paths_of(found, host)
     if not paths:
-        known = sorted({e.detail.split("/")[0].split(" ")[0] for e in found.edges if e.source.startswith("Ingress/")})
+        routed = [e for e in found.edges if e.layer == "routing" and e.source.startswith("Ingress/")]
+        known = sorted({e.detail.split("/")[0].split(" ")[0] for e in routed})
         raise GraphError(f"no Ingress or route has the host {host}; known: {', '.join(filter(None, known)) or 'none'}")
     return [{"path": list(p.keys), "broken": p.broken} for p in paths], [str(path) for path in paths]
 

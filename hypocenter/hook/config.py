@@ -122,6 +122,8 @@ class SinkConfig(Strict):
             raise ValueError("path belongs to a sink of kind template")
         if self.template is not None and self.template_file is not None:
             raise ValueError("template and template_file exclude each other")
+        if self.bearer is not None and self.basic is not None:
+            raise ValueError("bearer and basic exclude each other: a request has one Authorization")
         return self
 
     @property

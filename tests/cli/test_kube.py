@@ -108,4 +108,4 @@ def test_what_a_cluster_says_does_not_steer_the_terminal(
     with pytest.raises(SystemExit, match="1"):
         main()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("hypocenter: no Ingress or route has the host no.test; known: \ufffd[2Jshop\ufffd.test")
+    assert line == "hypocenter: no Ingress or route has the host no.test; known: \ufffd[2Jshop\ufffd.test"

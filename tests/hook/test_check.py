@@ -47,6 +47,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two lines": ({"auth": {"bearer": {"file": "{tmp}/lines"}}}, r"auth\.bearer: \S+lines holds more than one line"),
     "no text": ({"auth": {"bearer": {"file": "{tmp}/bytes"}}}, r"auth\.bearer: \S+bytes is not text; write"),
+    "two authorizations": (
+        {"sinks": [NEXT | {"bearer": {"env": "A"}, "basic": {"user": "oncall", "password": {"env": "B"}}}]},
+        "bearer and basic exclude each other",
+    ),
     "listen": ({"listen": "hook.example"}, "listen: .*expected HOST:PORT such as 127.0.0.1:9095"),
     "port": ({"listen": "127.0.0.1:99999"}, "listen: .*the port at most 65535"),
     "certificate": (
