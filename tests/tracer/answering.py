@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,8 @@ def serving(answer: Answer) -> Iterator[str]:
             self.send_header("Content-Type", "text/html" if isinstance(body, bytes) else "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with contextlib.suppress(ConnectionError):  # some ask for less than they are sent
+                self.wfile.write(content)
 
         def log_message(self, *_arguments: Any) -> None:
             pass
