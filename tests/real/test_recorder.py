@@ -62,7 +62,7 @@ def test_every_service_and_the_database_speak(out: Path, label: dict[str, Any]) 
 
 def test_fault_is_felt_at_the_entry_and_said_in_the_logs(out: Path, label: dict[str, Any]) -> None:
     assert (label["root_cause_service"], label["effect_visible"]) == ("gateway", True)
-    assert all(e["error_ratio_before"] == 0.0 < e["error_ratio_during"] for e in label["effect"])
+    assert all(e["error_ratio_before"] < e["error_ratio_during"] for e in label["effect"])
     failed = [line for line in read(out, label, "logs").splitlines() if "cannot decode pricing rules" in line]
     assert failed
 

@@ -16,7 +16,7 @@ from hypocenter.analysis.incident import case_of
 from hypocenter.analysis.ranker import create
 from hypocenter.analysis.ranking import Ranking
 from hypocenter.errors import SourceError
-from hypocenter.graph import log_rollup, queries, slices
+from hypocenter.graph import log_rollup, queries, slice_plan, slices
 from hypocenter.graph.cache import fill, rollups
 from hypocenter.graph.engine import Engine
 from hypocenter.graph.log_rollup import roll_up_logs
@@ -65,7 +65,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
         held = store.bounds()
         assert held is not None
         with pytest.MonkeyPatch.context() as patched:
-            for caller in (slices, log_rollup):
+            for caller in (slices, slice_plan, log_rollup):
                 patched.setattr(caller, "run_in", record)
             # So few spans a slice that traces stray from one to the next.
             slices.roll_up_segments(store.paths("spans"), slice_spans=500)
