@@ -32,6 +32,8 @@ from .spark_links import BUCKET_NS, OPAQUE, Plan, Survey, Wanted, survey, togeth
 # Every partition may hold a row of each edge and step, and these are shuffled and added up: few large ones are better.
 _TASK_BYTES = 32 * 1024 * 1024
 _PARTITION_SPANS, _FEWEST_SPANS = 1_500_000, 50_000
+# A window may be years wide, and nearly all of it empty.
+_MOST_TO_ADD_UP = 256
 _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Small tables: a task each for thousands of empty partitions would be most of the time.
@@ -154,7 +156,7 @@ def _tasks_to_add_up(plan: Plan, cores: int) -> int:
     """Return a task for each bucket of time, if these are known: an executor holds three times what a task returns."""
     window = plan.wanted.window
     buckets = plan.partitions if window is None else -(-window.duration_ns // BUCKET_NS) + 1
-    return max(min(plan.partitions, cores), buckets)
+    return max(min(plan.partitions, cores), min(buckets, _MOST_TO_ADD_UP))
 
 
 def _added(parts: Iterable[Any]) -> Rollups | None:
