@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from ..tracer.store import Store
 from .dependency_graph import DependencyGraph
 from .doctor import Finding
-from .node_names import UNKNOWN_SERVICE, Identity, nodes_of
+from .named_telemetry import PLACE
+from .node_names import UNKNOWN_SERVICE, Identity, named_by_host, nodes_of
 
 _CLIENTS, _SERVERS = pa.array([3, 4], pa.int8()), pa.array([2, 5], pa.int8())
-_IDENTITY = ("service", "service_namespace", "environment", "cluster")
+_IDENTITY = ("service", *PLACE)
 # Below, a root client is a job of the service's own; above, requests lose their context on the way through it.
 _LEAST_LOST, _LOST_SHARE = 20, 0.05
 SERIES_LIMIT, PEERS_LIMIT = 1000, 100
@@ -76,8 +77,8 @@ def _lost_between(graph: DependencyGraph) -> Iterator[Finding]:
     lost: Counter[str] = Counter()
     unanswered = edges[(edges["kind"] == "external") & (edges["client_count"] > 0)]
     for caller, host, count in zip(unanswered["source"], unanswered["target"], unanswered["count"], strict=True):
-        name, namespace = [*str(host).partition(":")[0].split("."), None][:2]
-        known = services.get(str(name), {})
+        name, namespace = named_by_host(str(host))
+        known = services.get(name, {})
         nodes = known.get(namespace) or set().union(*known.values())
         if nodes - {caller}:
             # A host may stand for several deployments; then it is not told which of them was called.

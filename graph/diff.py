@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hypocenter.errors import GraphError
+from hypocenter.legible import duration
 
 from ..tracer.window import to_rfc3339
 from .calls import Calls
@@ -149,11 +150,7 @@ def _in_words(row: Any) -> str:
     if row.measure == "rate_per_s":
         return f"rate {row.before:.3g}/s -> {row.after:.3g}/s (x{row.effect:.2f}, {chance})"
     name = row.measure.removesuffix("_s").replace("_", " ")
-    return f"{name} {_time(row.before)} -> {_time(row.after)} (x{row.effect:.2f}, {chance})"
-
-
-def _time(value_s: float) -> str:
-    return f"{value_s * 1e3:.3g} ms" if abs(value_s) < 1 else f"{value_s:.3g} s"
+    return f"{name} {duration(row.before)} -> {duration(row.after)} (x{row.effect:.2f}, {chance})"
 
 
 def diff(before: DependencyGraph, after: DependencyGraph) -> GraphDiff:

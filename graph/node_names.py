@@ -49,6 +49,16 @@ def node_names(
     return found
 
 
+def named_by_host(host: str) -> tuple[str, str | None]:
+    """Return the service and the namespace that a host's first labels name.
+
+    >>> named_by_host("cart.shop.svc:8080"), named_by_host("cart")
+    (('cart', 'shop'), ('cart', None))
+    """
+    name, _, rest = host.partition(":")[0].partition(".")
+    return name, rest.partition(".")[0] or None
+
+
 def nodes_of(rollups: Rollups) -> dict[Identity, str]:
     """Return the node that each identity among the instances of ``rollups`` is."""
     return {_parsed(node, *rest)[0]: node for node, *rest in _instances(rollups)}

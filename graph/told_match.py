@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from . import histogram
 from .calls import UNNAMED
-from .node_names import Identity
+from .node_names import Identity, named_by_host
 from .rollup import SCHEMAS, empty, merge
 from .sampling_bias import SAMPLED
 
@@ -178,8 +178,8 @@ class _Match:
 
     def _of_host(self, host: str) -> set[str]:
         """Return the services that a host may be: ``cart.shop.svc:8080`` is cart, that of shop if there is one."""
-        name, namespace = [*host.partition(":")[0].split("."), ""][:2]
-        return self.aliases.get(f"{namespace}/{name}") or self.aliases.get(name, {name})
+        name, namespace = named_by_host(host)
+        return self.aliases.get(f"{namespace or ''}/{name}") or self.aliases.get(name, {name})
 
     def _consumed(self) -> None:
         """Find what others take for requests from outside: messages that begin a trace."""

@@ -12,6 +12,15 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def duration(value_s: float) -> str:
+    """Return a time of so many seconds, to three digits.
+
+    >>> duration(0.0123), duration(1.5)
+    ('12.3 ms', '1.5 s')
+    """
+    return f"{value_s * 1e3:.3g} ms" if abs(value_s) < 1 else f"{value_s:.3g} s"
+
+
 def shortened(text: str, limit: int) -> str:
     """Return text of at most ``limit`` characters, an ellipsis where it was cut.
 

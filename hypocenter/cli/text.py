@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from ..legible import shortened, visible
+from ..legible import duration, shortened, visible
 
 _LONGEST_NAME = 200
 
@@ -62,9 +62,7 @@ def terminal_width() -> int | None:
 
 def milliseconds(value_s: float) -> str:
     """Return ``12.3 ms``; ``-`` for an unknown value."""
-    if math.isnan(value_s):
-        return "-"
-    return f"{value_s * 1e3:.3g} ms" if abs(value_s) < 1 else f"{value_s:.3g} s"
+    return "-" if math.isnan(value_s) else duration(value_s)
 
 
 def printable(name: str) -> str:
